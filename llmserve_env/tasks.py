@@ -1,0 +1,152 @@
+"""The task catalogue: a strict reader of data/tasks.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from llmserve_env.errors import InactiveActionError, UnknownTaskError
+from llmserve_env.models import CLASS_COUNT, KNOBS, ServeAction
+from llmserve_env.workloads import NonNegative, Positive, Spec, WorkloadSpec
+
+PerClass = Annotated[tuple[Positive, ...], Field(min_length=CLASS_COUNT, max_length=CLASS_COUNT)]
+SpreadFraction = Annotated[float, Field(ge=0.0, le=0.3)]
+
+
+class SloSpec(Spec):
+    """Objectives per priority class 0, 1, 2: time to first token and mean inter-token latency."""
+
+    ttft_ms: PerClass
+    itl_ms: PerClass
+
+
+class DeploymentSpec(Spec):
+    """What serves: GPUs, memory granted, engine settings, and how uncertain its speed is."""
+
+    profile: str
+    gpus: Literal[1, 2] = 1
+    memory_limit_gb: Positive = Field(description="GPU memory granted, per GPU, 10^9 bytes.")
+    token_budget: int = Field(ge=1024, le=8192, description="Tokens per iteration at most.")
+    max_model_len_tokens: int = Field(ge=16, le=32_768)
+    queue_timeout_s: Positive = Field(description="A client gives up waiting for a first token.")
+    switch_regime: Literal["standby", "warm", "cold"]
+    interconnect: Literal["pcie", "nvlink"] = "nvlink"
+    linear_spread: SpreadFraction = 0.0
+    attention_spread: SpreadFraction = 0.0
+    host_spread: SpreadFraction = 0.0
+
+
+class RewardSpec(Spec):
+    """Weights of the reward's terms; what each term means is in docs/environment.md."""
+
+    throughput: NonNegative = 0.0
+    ttft: NonNegative = 0.0
+    slo: NonNegative = 0.0
+    memory: NonNegative = 0.0
+    cost: NonNegative = 0.0
+    stability: NonNegative = 0.0
+    violation: NonNegative = 0.0
+    preemption: NonNegative = 0.0
+    drop: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _gains_something(self) -> Self:
+        if self.gain_weight <= 0.0:
+            raise ValueError("one of throughput, ttft, slo, memory, cost, stability must be > 0")
+        penalty = self.violation + self.preemption + self.drop
+        if penalty > 1.0:
+            raise ValueError(
+                f"violation + preemption + drop must be at most 1 to keep the reward in [-1, 1], "
+                f"got {penalty:g}"
+            )
+        return self
+
+    @property
+    def gain_weight(self) -> float:
+        """The sum of the weights of the terms that add to the reward."""
+        return self.throughput + self.ttft + self.slo + self.memory + self.cost + self.stability
+
+
+class TaskSpec(Spec):
+    """One task, complete: traffic, deployment, objectives, horizon, knobs and reward."""
+
+    task_id: str
+    name: str
+    difficulty: Literal["easy", "medium", "hard"]
+    description: str
+    gymnasium_id: str
+    windows: int = Field(ge=1, le=10_000)
+    window_s: Positive = 1.0
+    active_actions: tuple[str, ...] = Field(min_length=1)
+    default_action: ServeAction = Field(
+        description="In force at reset; inactive knobs stay at its values."
+    )
+    deployment: DeploymentSpec
+    slo: SloSpec
+    workload: WorkloadSpec
+    reward: RewardSpec
+    moved_from_plan: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _knobs_exist(self) -> Self:
+        unknown = [knob for knob in self.active_actions if knob not in KNOBS]
+        if unknown:
+            raise ValueError(f"unknown knobs {unknown}; known: {', '.join(KNOBS)}")
+        if "prefill_decode_split" in self.active_actions and self.deployment.gpus != 2:
+            raise ValueError("prefill_decode_split needs a deployment with 2 gpus")
+        return self
+
+    def check_action(self, action: ServeAction) -> None:
+        """Refuse an action that moves a knob which this task holds fixed.
+
+        Raises:
+            InactiveActionError: Naming the knob, what came and the fixed value.
+        """
+        for knob in KNOBS:
+            got, fixed = getattr(action, knob), getattr(self.default_action, knob)
+            if knob not in self.active_actions and got != fixed:
+                raise InactiveActionError(self.task_id, knob, got=got, fixed=fixed)
+
+
+class Catalogue(Spec):
+    """All tasks of one environment version."""
+
+    environment_version: str
+    tasks: tuple[TaskSpec, ...] = Field(min_length=1)
+
+    def get(self, task_id: str) -> TaskSpec:
+        """The task with this id.
+
+        Raises:
+            UnknownTaskError: Naming the tasks that exist.
+        """
+        for task in self.tasks:
+            if task.task_id == task_id:
+                return task
+        raise UnknownTaskError(task_id, [task.task_id for task in self.tasks])
+
+
+def parse_catalogue(text: str) -> Catalogue:
+    """The catalogue that a TOML text describes; pydantic's error names what is wrong where."""
+    raw = tomllib.loads(text)
+    version = raw.pop("environment_version", None)
+    tasks = [{"task_id": task_id, **_as_mapping(task_id, body)} for task_id, body in raw.items()]
+    return Catalogue.model_validate({"environment_version": version, "tasks": tasks})
+
+
+def _as_mapping(task_id: str, body: object) -> Mapping[str, object]:
+    if not isinstance(body, Mapping):
+        raise ValueError(f"tasks.toml: {task_id!r} must be a table, got {type(body).__name__}")
+    return body
+
+
+@cache
+def shipped_catalogue() -> Catalogue:
+    """The tasks that come with the package."""
+    text = resources.files("llmserve_env.data").joinpath("tasks.toml").read_text(encoding="utf-8")
+    return parse_catalogue(text)

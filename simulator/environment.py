@@ -1,0 +1,232 @@
+"""One episode at a time: reset, step, state, log. What every front end plays."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self, TypeVar
+
+from pydantic import ValidationError
+
+from llmserve_env.errors import EpisodeDoneError, EpisodeNotStartedError, InvalidInputError
+from llmserve_env.models import (
+    MAX_SEED,
+    EpisodeLog,
+    EpisodeStep,
+    MetricsSnapshot,
+    ResetOptions,
+    ServeAction,
+    ServeObservation,
+    ServeState,
+)
+from llmserve_env.tasks import Catalogue, TaskSpec, shipped_catalogue
+from simulator.load import offered_load
+from simulator.metrics import snapshot
+from simulator.observation import empty_fields, observe
+from simulator.reward import override_weights, reward_terms, weight_row
+from simulator.trace_simulator import TraceSimulator
+from simulator.workload_facts import describe
+
+
+Record = TypeVar("Record", ServeAction, ResetOptions)
+
+
+@dataclass(slots=True)
+class _Episode:
+    """The episode being played; owned by ServingEnvironment alone."""
+
+    task: TaskSpec
+    episode_id: str
+    seed: int
+    trace_seed: int
+    reward_weights: dict[str, float]
+    config: ServeAction
+    fields: dict[str, Any]
+    steps: list[tuple[ServeAction, float, dict[str, Any]]] = field(default_factory=list)
+    total_reward: float = 0.0
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.steps) >= self.task.windows
+
+
+class ServingEnvironment:
+    """An LLM serving deployment to control, one window per step."""
+
+    def __init__(self, catalogue: Catalogue | None = None) -> None:
+        """Take the shipped tasks unless others are given; no episode runs yet."""
+        self.catalogue = shipped_catalogue() if catalogue is None else catalogue
+        self._simulator = TraceSimulator()
+        self._episode: _Episode | None = None
+
+    def reset(self, options: ResetOptions | None = None, **fields: Any) -> ServeObservation:
+        """Start an episode and return what is known before its first window.
+
+        Args:
+            options: What to play; built from `fields` (task_id, seed, trace_seed, episode_id,
+                reward_weights) if left out.
+            **fields: Fields of ResetOptions.
+
+        Raises:
+            InvalidInputError: If a field is unknown, ill-typed or out of range.
+            UnknownTaskError: If no task has this id.
+        """
+        chosen = options if options is not None else parse_record(ResetOptions, fields)
+        task = self.catalogue.get(chosen.task_id)
+        weights = override_weights(task.reward, chosen.reward_weights)
+        seed = secrets.randbelow(MAX_SEED) if chosen.seed is None else chosen.seed
+        trace_seed = seed if chosen.trace_seed is None else chosen.trace_seed
+        self._simulator.reset(task, seed, trace_seed=trace_seed)
+        self._simulator.set_reward_weights(weight_row(weights))
+        episode = self._episode = _Episode(
+            task=task,
+            episode_id=chosen.episode_id or str(uuid.uuid4()),
+            seed=seed,
+            trace_seed=trace_seed,
+            reward_weights=dict(chosen.reward_weights),
+            config=task.default_action,
+            fields=empty_fields(self._simulator.engine.deployment, task.default_action),
+        )
+        return observe(
+            episode.fields,
+            task_id=task.task_id,
+            step_index=0,
+            config=task.default_action,
+            reward=None,
+            done=False,
+            metadata={"episode_id": episode.episode_id, "seed": seed, "trace_seed": trace_seed},
+        )
+
+    def step(self, action: ServeAction | Mapping[str, Any]) -> ServeObservation:
+        """Hold an action for one window and return what came of it, reward and done included.
+
+        Raises:
+            EpisodeNotStartedError: Before the first reset.
+            EpisodeDoneError: After the last window.
+            InvalidInputError: If a knob is missing, unknown, ill-typed or out of range.
+            InactiveActionError: If the action moves a knob that the task holds fixed.
+            TierNotOfferedError: If the deployment cannot serve the tier.
+        """
+        episode = self._running_episode()
+        if episode.is_done:
+            raise EpisodeDoneError(episode.task.windows)
+        if not isinstance(action, ServeAction):
+            action = parse_record(ServeAction, action)
+        episode.task.check_action(action)
+        self._simulator.advance(action)
+        state = self._simulator.engine.state
+        terms = reward_terms(state.rewards[0])
+        reward = terms.pop("reward")
+        episode.config, episode.fields = action, snapshot(state.metrics[0])
+        episode.steps.append((action, reward, episode.fields))
+        episode.total_reward += reward
+        metadata: dict[str, Any] = {"reward_terms": terms}
+        if episode.is_done:
+            metadata["episode_facts"] = self._facts(episode)
+        return observe(
+            episode.fields,
+            task_id=episode.task.task_id,
+            step_index=len(episode.steps),
+            config=action,
+            reward=reward,
+            done=episode.is_done,
+            metadata=metadata,
+        )
+
+    @property
+    def state(self) -> ServeState:
+        """Where the episode stands; empty before the first reset."""
+        episode, version = self._episode, self.catalogue.environment_version
+        if episode is None:
+            return ServeState(
+                episode_id=None,
+                step_count=0,
+                task_id=None,
+                seed=None,
+                trace_seed=None,
+                environment_version=version,
+                done=False,
+                total_reward=0.0,
+                config=None,
+                metrics=None,
+            )
+        return ServeState(
+            episode_id=episode.episode_id,
+            step_count=len(episode.steps),
+            task_id=episode.task.task_id,
+            seed=episode.seed,
+            trace_seed=episode.trace_seed,
+            environment_version=version,
+            done=episode.is_done,
+            total_reward=episode.total_reward,
+            config=episode.config,
+            metrics=MetricsSnapshot(**episode.fields),
+        )
+
+    @property
+    def simulator(self) -> TraceSimulator:
+        """The simulator behind the episode: requests, per-request results, engine state."""
+        return self._simulator
+
+    def log(self) -> EpisodeLog:
+        """The episode so far: enough to replay it and to compare.
+
+        Raises:
+            EpisodeNotStartedError: Before the first reset.
+        """
+        episode = self._running_episode()
+        return EpisodeLog(
+            environment_version=self.catalogue.environment_version,
+            task_id=episode.task.task_id,
+            seed=episode.seed,
+            trace_seed=episode.trace_seed,
+            reward_weights=episode.reward_weights,
+            steps=tuple(
+                EpisodeStep(action=action, reward=reward, metrics=MetricsSnapshot(**fields))
+                for action, reward, fields in episode.steps
+            ),
+        )
+
+    def clone(self) -> Self:
+        """An independent copy of the episode: stepping it leaves this one where it is."""
+        twin = object.__new__(type(self))
+        twin.catalogue, twin._simulator = self.catalogue, self._simulator.clone()
+        twin._episode = copy.copy(self._episode)
+        if twin._episode is not None:
+            twin._episode.steps = list(twin._episode.steps)
+        return twin
+
+    def _running_episode(self) -> _Episode:
+        if self._episode is None:
+            raise EpisodeNotStartedError
+        return self._episode
+
+    def _facts(self, episode: _Episode) -> dict[str, Any]:
+        """The episode's traffic, told when it is over: before that it would give the load away."""
+        horizon_s = episode.task.windows * episode.task.window_s
+        requests = self._simulator.requests
+        load = offered_load(requests, self._simulator.engine.deployment, horizon_s=horizon_s)
+        facts = asdict(describe(requests, horizon_s=horizon_s))
+        return facts | {"rho_mean": load.mean, "rho_peak_10s": load.peak}
+
+
+def parse_record(
+    model: type[Record], fields: Mapping[str, Any]
+) -> Record:
+    """The fields as a record of this model.
+
+    Raises:
+        InvalidInputError: Naming every field that is wrong, what came and what would be right.
+    """
+    try:
+        return model.model_validate(dict(fields))
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, problem['loc'])) or model.__name__}: {problem['msg']}, "
+            f"got {problem['input']!r:.80}"
+            for problem in error.errors()
+        ]
+        raise InvalidInputError("; ".join(problems)) from error

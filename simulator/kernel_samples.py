@@ -1,0 +1,114 @@
+"""Latency samples of the last windows, kept sorted so that percentiles are exact and cheap."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from simulator.jit import inlined
+from simulator.state import (
+    FIRST_ORDER,
+    FRESH_SAMPLES,
+    ITL_SAMPLES,
+    MAX_SAMPLES,
+    PERCENTILE_WINDOWS,
+    STEP_SAMPLES,
+    TTFT_SAMPLES,
+    Lane,
+    Records,
+)
+
+
+@inlined
+def merge_ttft(lane: Lane, api_s: float) -> None:
+    """Bring the first tokens of this window into the sorted TTFT samples."""
+    env, fresh = lane.env, lane.samples[FRESH_SAMPLES]
+    count = min(env.first_tokens - env.window_first, MAX_SAMPLES)
+    for i in range(count):
+        request = lane.requests[lane.orders[FIRST_ORDER, env.window_first + i]]
+        fresh[i].value_s = request.first_token_s - request.arrival_s + api_s
+        fresh[i].weight = 1
+    env.ttft_samples = _merge(
+        lane.samples[TTFT_SAMPLES], env.ttft_samples, fresh, count, env.windows
+    )
+
+
+@inlined
+def merge_itl(lane: Lane) -> None:
+    """Bring the step times of this window into the sorted inter-token latencies."""
+    env = lane.env
+    env.itl_samples = _merge(
+        lane.samples[ITL_SAMPLES], env.itl_samples,
+        lane.samples[STEP_SAMPLES], env.step_samples, env.windows,
+    )
+
+
+@inlined
+def _merge(kept: Records, kept_count: int, fresh: Records, count: int, window: int) -> int:
+    """Drop samples that are too old, merge the fresh ones in; return how many there are.
+
+    Where the room is short the oldest windows give way.
+    """
+    horizon = PERCENTILE_WINDOWS
+    kept_count = _drop_old(kept, kept_count, window - horizon)
+    while kept_count + count > MAX_SAMPLES:
+        horizon -= 1
+        kept_count = _drop_old(kept, kept_count, window - horizon)
+    _sort(fresh, count)
+    i, j = kept_count - 1, count - 1
+    while j >= 0:
+        if i >= 0 and kept[i].value_s > fresh[j].value_s:
+            kept[i + j + 1] = kept[i]
+            i -= 1
+        else:
+            kept[i + j + 1].value_s = fresh[j].value_s
+            kept[i + j + 1].weight = fresh[j].weight
+            kept[i + j + 1].window = window
+            j -= 1
+    return kept_count + count
+
+
+@inlined
+def _drop_old(samples: Records, count: int, last_window: int) -> int:
+    kept = 0
+    for i in range(count):
+        if samples[i].window > last_window:
+            if kept != i:
+                samples[kept] = samples[i]
+            kept += 1
+    return kept
+
+
+@inlined
+def _sort(samples: Records, count: int) -> None:
+    """Shell sort by value, in place (the windows' samples are few)."""
+    gap = 1
+    while gap < count // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, count):
+            value_s, weight, j = samples[i].value_s, samples[i].weight, i
+            while j >= gap and samples[j - gap].value_s > value_s:
+                samples[j].value_s = samples[j - gap].value_s
+                samples[j].weight = samples[j - gap].weight
+                j -= gap
+            samples[j].value_s, samples[j].weight = value_s, weight
+        gap //= 3
+
+
+@inlined
+def median_and_p99(samples: Records, count: int) -> tuple[float, float, int]:
+    """The smallest values that cover 50 % and 99 % of the weight, and the weight; NaN if empty."""
+    total = np.int64(0)
+    for i in range(count):
+        total += samples[i].weight
+    median_s, p99_s, covered = math.nan, math.nan, np.int64(0)
+    for i in range(count):
+        covered += samples[i].weight
+        if math.isnan(median_s) and 2 * covered >= total:
+            median_s = samples[i].value_s
+        if 100 * covered >= 99 * total:
+            p99_s = samples[i].value_s
+            break
+    return median_s, p99_s, total

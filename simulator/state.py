@@ -1,0 +1,344 @@
+"""The engine's state: flat arrays, one row per environment, so that cloning is a copy."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_BATCH: Final = 512
+MAX_REPLICAS: Final = 2
+CLASSES: Final = 3
+MAX_SAMPLES: Final = 4096
+PERCENTILE_WINDOWS: Final = 10
+
+# Progress is counted in 1/1024 tokens, so that sums over speculating requests stay exact integers.
+TOKEN_BITS: Final = 10
+TOKEN: Final = 1 << TOKEN_BITS
+
+# Request status.
+PENDING, QUEUED, RUNNING, HANDOFF, FINISHED, REJECTED, DROPPED = range(7)
+# Replica mode: nothing to do, an iteration in flight, or asleep until a stated time.
+IDLE, ITERATING, PAUSED = range(3)
+# What holds back the head of a queue; the values index models.BINDING_CONSTRAINTS.
+HOLD_NONE, HOLD_QUEUE, HOLD_KV, HOLD_COMPUTE, HOLD_SWITCHING = range(5)
+# Replicas under prefill/decode split.
+PREFILL_REPLICA, DECODE_REPLICA = 0, 1
+NOBODY: Final = -1
+
+# Rows of the slot array. Decoding sequences: context(steps) = OFFSET + steps * RATE, in 1/1024
+# tokens; prefilling ones: DONE of TARGET tokens computed, CHUNK more in the iteration in flight.
+(
+    DECODE_REQUEST,
+    DECODE_OFFSET,
+    DECODE_RATE,
+    DECODE_FINISH_STEP,
+    DECODE_SEQUENCE,
+    PREFILL_REQUEST,
+    PREFILL_DONE,
+    PREFILL_TARGET,
+    PREFILL_CHUNK,
+    PREFILL_SEQUENCE,
+) = range(10)
+SLOT_ROWS: Final = 10
+# Rows of the order array: requests by time of first token and by time of decision.
+FIRST_ORDER, DECIDED_ORDER = range(2)
+# Rows of the sample array: step times of this window, sorted TTFT and ITL of the last windows, and
+# room for the first tokens of this window.
+STEP_SAMPLES, TTFT_SAMPLES, ITL_SAMPLES, FRESH_SAMPLES = range(4)
+QUEUE_HEAD, QUEUE_TAIL = range(2)
+# Columns of an action row.
+(
+    ACTION_BATCH_CAP,
+    ACTION_KV_BUDGET,
+    ACTION_DEPTH,
+    ACTION_TIER,
+    ACTION_SPLIT,
+    ACTION_PRIORITY,
+) = range(6)
+
+_F, _I = np.float64, np.int64
+
+REQUEST = np.dtype(
+    [
+        ("arrival_s", _F),
+        ("prompt_tokens", _I),
+        ("output_tokens", _I),
+        ("priority_class", _I),
+        ("acceptance_first", _F),
+        ("acceptance_ratio", _F),
+        ("status", _I),
+        ("generated", _I),  # 1/1024 tokens, as of the last time it stopped running
+        ("admitted_s", _F),  # NaN until it happens, as are the next two
+        ("first_token_s", _F),
+        ("finish_s", _F),
+        ("last_token_s", _F),
+        ("preemptions", _I),
+        ("next_waiting", _I),
+    ]
+)
+
+REPLICA = np.dtype(
+    [
+        ("mode", _I),
+        ("free_at_s", _F),  # end of what it does now; infinity when idle
+        ("began_s", _F),  # start of the run in flight
+        ("steps", _I),  # decode steps completed since episode start
+        ("run_steps", _I),  # decode steps of the run in flight
+        ("depth", _I),  # speculation depth that the decode rates stand for
+        ("decoding", _I),
+        ("prefilling", _I),
+        ("offset_sum", _I),
+        ("rate_sum", _I),
+        ("prefill_blocks", _I),
+        ("handoff_blocks", _I),
+        ("waiting", _I),
+        ("hold", _I),
+    ]
+)
+
+ENVIRONMENT = np.dtype(
+    [
+        ("now_s", _F),
+        ("requests", _I),
+        ("next_arrival", _I),
+        ("admissions", _I),
+        ("batch_cap", _I),
+        ("kv_budget_fraction", _F),
+        ("speculation_depth", _I),
+        ("tier", _I),
+        ("split", _I),
+        ("priority", _I),
+        ("budget_blocks", _I),
+        ("linear_scale", _F),
+        ("attention_scale", _F),
+        ("host_scale", _F),
+        ("handoff_head", _I),
+        ("handoff_tail", _I),
+        ("handoff_moving", _I),
+        ("link_free_s", _F),
+        ("switch_end_s", _F),
+        ("first_tokens", _I),
+        ("decided", _I),
+        ("window_first", _I),
+        ("window_decided", _I),
+        ("window_arrival", _I),
+        ("step_samples", _I),
+        ("ttft_samples", _I),
+        ("itl_samples", _I),
+        ("windows", _I),
+        ("cost_usd", _F),
+        ("moved_knobs", _I),
+    ]
+)
+
+WINDOW = np.dtype(
+    [
+        ("output", _I),  # 1/1024 tokens
+        ("prefill_tokens", _I),
+        ("preemptions", _I),
+        ("proposed", _I),  # draft tokens, 1/1024
+        ("accepted", _I),  # draft tokens, 1/1024
+        ("iterations", _I),
+        ("busy_s", _F),
+        ("queue_hold_s", _F),
+        ("kv_hold_s", _F),
+        ("compute_hold_s", _F),
+        ("switching_s", _F),
+    ]
+)
+
+SAMPLE = np.dtype([("value_s", _F), ("weight", _I), ("window", _I)])
+
+FLEET = np.dtype(
+    [
+        ("gpus", _I),
+        ("token_budget", _I),
+        ("max_model_len_tokens", _I),
+        ("queue_timeout_s", _F),
+        ("block_tokens", _I),
+        ("watermark_fraction", _F),
+        ("pool_blocks_fp16", _I),
+        ("pool_blocks_int8", _I),
+        ("pool_blocks_int4", _I),
+        ("host_s", _F),
+        ("draft_s", _F),
+        ("draft_row_s", _F),
+        ("transfer_s", _F),
+        ("transfer_token_s", _F),
+        ("switch_s", _F),
+    ]
+)
+
+# What a window amounts to, in SI units; NaN stands for "no sample". Suffixes 0, 1, 2 are classes.
+METRICS = np.dtype(
+    [
+        ("waiting", _I),
+        ("running", _I),
+        ("overdue", _I),
+        ("oldest_wait_s", _F),
+        ("kv_used_fraction", _F),
+        ("prompt_tokens_mean", _F),
+        ("ttft_p50_s", _F),
+        ("ttft_p99_s", _F),
+        ("ttft_samples", _I),
+        ("itl_p50_s", _F),
+        ("itl_p99_s", _F),
+        ("itl_tokens", _I),
+        ("output_tps", _F),
+        ("goodput_tps", _F),
+        ("arrival_rps", _F),
+        ("arrived", _I),
+        ("arrived_0", _I),
+        ("arrived_1", _I),
+        ("arrived_2", _I),
+        ("finished", _I),
+        ("rejected", _I),
+        ("dropped", _I),
+        ("decided_0", _I),
+        ("decided_1", _I),
+        ("decided_2", _I),
+        ("met_0", _I),
+        ("met_1", _I),
+        ("met_2", _I),
+        ("met_tokens", _I),
+        ("missed_tokens", _I),
+        ("ttft_utility", _F),
+        ("memory_used_bytes", _F),
+        ("memory_reserved_bytes", _F),
+        ("reserved_fraction", _F),
+        ("busy_fraction", _F),
+        ("dominant_share", _F),
+        ("cost_usd", _F),
+        ("cost_total_usd", _F),
+        ("recent_cost_usd", _F),
+        ("recent_tokens", _F),
+        ("acceptance_fraction", _F),
+        ("preemptions", _I),
+        ("switch_remaining_s", _F),
+        ("binding", _I),
+        ("moved_fraction", _F),
+    ]
+)
+
+# The terms of the reward, each in [0, 1], and the reward in [-1, 1].
+REWARD = np.dtype(
+    [
+        ("throughput", _F),
+        ("ttft", _F),
+        ("slo", _F),
+        ("memory", _F),
+        ("cost", _F),
+        ("stability", _F),
+        ("violation", _F),
+        ("preemption", _F),
+        ("drop", _F),
+        ("reward", _F),
+    ]
+)
+GAIN_TERMS: Final = ("throughput", "ttft", "slo", "memory", "cost", "stability")
+PENALTY_TERMS: Final = ("violation", "preemption", "drop")
+
+# Objectives, money and memory: what metrics need to know beside the engine's state.
+TERMS = np.dtype(
+    [
+        ("ttft_slo_s_0", _F),
+        ("ttft_slo_s_1", _F),
+        ("ttft_slo_s_2", _F),
+        ("itl_slo_s_0", _F),
+        ("itl_slo_s_1", _F),
+        ("itl_slo_s_2", _F),
+        ("api_s", _F),
+        ("usd_per_gpu_s", _F),
+        ("memory_limit_bytes", _F),
+        ("activation_bytes", _F),
+        ("block_bytes", _F),
+        ("weight_bytes_fp16", _F),
+        ("weight_bytes_int8", _F),
+        ("weight_bytes_int4", _F),
+        ("active_knobs", _I),
+    ]
+)
+
+Records = npt.NDArray[Any]
+
+
+class Tables(NamedTuple):
+    """Measured GPU times as the kernel reads them; see perf_model.PerfTables."""
+
+    linear_s: npt.NDArray[np.float64]
+    lm_head_s: npt.NDArray[np.float64]
+    attn_decode_s: npt.NDArray[np.float64]
+    kv_nodes: npt.NDArray[np.float64]
+    attn_prefill_s: npt.NDArray[np.float64]
+    new_nodes: npt.NDArray[np.float64]
+    prefix_nodes: npt.NDArray[np.float64]
+    attn_prefill_floor_s: float
+
+
+class State(NamedTuple):
+    """Everything that changes during an episode, for all environments of a batch.
+
+    Attributes:
+        environments: (envs,) ENVIRONMENT.
+        windows: (envs,) WINDOW, counters of the last window.
+        replicas: (envs, MAX_REPLICAS) REPLICA.
+        requests: (envs, capacity) REQUEST, in order of arrival.
+        slots: (envs, MAX_REPLICAS, SLOT_ROWS, MAX_BATCH) int64, running sequences.
+        queues: (envs, MAX_REPLICAS, CLASSES, 2) int64, head and tail of each waiting list.
+        orders: (envs, 2, capacity) int64, requests by first token and by decision.
+        samples: (envs, 4, MAX_SAMPLES) SAMPLE.
+        ledger: (envs, PERCENTILE_WINDOWS, 2) float64, US dollars and tokens of the last windows.
+        metrics: (envs,) METRICS of the last window.
+        rewards: (envs,) REWARD of the last window.
+    """
+
+    environments: Records
+    windows: Records
+    replicas: Records
+    requests: Records
+    slots: npt.NDArray[np.int64]
+    queues: npt.NDArray[np.int64]
+    orders: npt.NDArray[np.int64]
+    samples: Records
+    ledger: npt.NDArray[np.float64]
+    metrics: Records
+    rewards: Records
+
+
+class Lane(NamedTuple):
+    """Views of one environment's rows, and what it shares with the others."""
+
+    env: Any
+    window: Any
+    replicas: Records
+    requests: Records
+    slots: npt.NDArray[np.int64]
+    queues: npt.NDArray[np.int64]
+    orders: npt.NDArray[np.int64]
+    samples: Records
+    fleet: Any
+    tables: Tables
+
+
+def allocate(environments: int, request_capacity: int) -> State:
+    """Zeroed state for that many environments with room for that many requests each."""
+    return State(
+        environments=np.zeros(environments, ENVIRONMENT),
+        windows=np.zeros(environments, WINDOW),
+        replicas=np.zeros((environments, MAX_REPLICAS), REPLICA),
+        requests=np.zeros((environments, request_capacity), REQUEST),
+        slots=np.zeros((environments, MAX_REPLICAS, SLOT_ROWS, MAX_BATCH), np.int64),
+        queues=np.zeros((environments, MAX_REPLICAS, CLASSES, 2), np.int64),
+        orders=np.zeros((environments, 2, request_capacity), np.int64),
+        samples=np.zeros((environments, 4, MAX_SAMPLES), SAMPLE),
+        ledger=np.zeros((environments, PERCENTILE_WINDOWS, 2)),
+        metrics=np.zeros(environments, METRICS),
+        rewards=np.zeros(environments, REWARD),
+    )
+
+
+def copy_state(state: State) -> State:
+    """An independent copy; stepping one leaves the other as it is."""
+    return State(*(array.copy() for array in state))
