@@ -46,12 +46,18 @@ def _can_write(directory: Path) -> bool:
 
 
 def compiled(function: Function) -> Function:
-    """The function compiled on first call and cached; strict IEEE arithmetic, so no fastmath."""
+    """The function compiled on first call and cached; strict IEEE arithmetic, so no fastmath.
+
+    The kernel allocates nothing, so reference counting is off (`_nrt=False`): with it, counting
+    the views that every look-up makes costs eight times the simulation itself.
+    """
     directory = cache_directory()
     configured = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(directory or "")
     try:
-        dispatcher: Function = numba.njit(cache=directory is not None, nogil=True, _nrt=False)(function)
+        dispatcher: Function = numba.njit(
+            cache=directory is not None, nogil=True, error_model="numpy", _nrt=False
+        )(function)
     finally:
         numba.config.CACHE_DIR = configured
     return dispatcher
@@ -59,5 +65,11 @@ def compiled(function: Function) -> Function:
 
 def inlined(function: Function) -> Function:
     """The function as a part of the compiled function that calls it."""
-    dispatcher: Function = numba.njit(forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    dispatcher: Function = numba.njit(
+        forceinline=True,
+        error_model="numpy",
+        _nrt=False,
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+    )(function)
     return dispatcher

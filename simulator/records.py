@@ -78,7 +78,7 @@ class WindowLog:
         first_tokens: (n,) int64, requests that got their first token, in order of time.
         decided: (n,) int64, requests that finished, were rejected or dropped, in order of time.
         itl_s: (runs,) float64, inter-token latency of each run of alike decode steps, and each
-            gap that a preemption or transfer left.
+            gap that a preemption or transfer left; rising.
         itl_tokens: (runs,) float64, tokens with that latency.
         output_tokens: Tokens generated.
         prefill_tokens: Prompt tokens computed, recomputation included.
