@@ -217,12 +217,14 @@ def _admit(lane: Lane, replica: int, budget: int, now_s: float) -> int:
 
 
 @inlined
-def _effective_depth(lane: Lane, decoding: int) -> int:
-    """The speculation depth, trimmed so that drafts leave an eighth of the budget for prefill."""
-    depth, budget = lane.env.speculation_depth, lane.fleet.token_budget
-    if decoding == 0:
-        return depth
-    return max(min(depth, (budget - budget // 8) // decoding - 1), 0)
+def _trim_depth(lane: Lane, replica: int) -> None:
+    """Speculate as deep as asked, but leave an eighth of the token budget for prefill."""
+    state, budget = lane.replicas[replica], lane.fleet.token_budget
+    depth = lane.env.speculation_depth
+    if state.decoding > 0:
+        depth = max(min(depth, (budget - budget // 8) // state.decoding - 1), 0)
+    if depth != state.depth:
+        set_depth(lane, replica, depth)
 
 
 @inlined
@@ -231,12 +233,11 @@ def start_iteration(lane: Lane, replica: int, now_s: float, wake_s: float, end_s
     state, slots = lane.replicas[replica], lane.slots[replica]
     state.hold = HOLD_NONE
     drop_expired(lane, replica, now_s)
-    if lane.env.split and replica == DECODE_REPLICA:
+    _trim_depth(lane, replica)
+    has_preempted = make_room(lane, replica, now_s) and state.decoding + state.prefilling > 0
+    if lane.env.split and replica == DECODE_REPLICA and not has_preempted:
         _admit_handoffs(lane, now_s)
-    depth = _effective_depth(lane, state.decoding)
-    if depth != state.depth:
-        set_depth(lane, replica, depth)
-    has_preempted = make_room(lane, replica, now_s)
+        _trim_depth(lane, replica)
     budget = lane.fleet.token_budget - state.decoding * (state.depth + 1)
     for i in range(state.prefilling):
         chunk = min(slots[PREFILL_TARGET, i] - slots[PREFILL_DONE, i], budget)

@@ -137,9 +137,13 @@ def _configure(lane: Lane, action: npt.NDArray[np.float64]) -> None:
         env.split = split
         _requeue_all(lane)
         env.switch_end_s = env.now_s + lane.fleet.switch_s
-        for replica in range(lane.fleet.gpus):
-            state = lane.replicas[replica]
+    for replica in range(lane.fleet.gpus):
+        state = lane.replicas[replica]
+        if must_switch:
             state.mode, state.free_at_s = PAUSED, env.switch_end_s
+        elif state.mode == IDLE:
+            # What was held back may fit under the new configuration.
+            state.mode, state.free_at_s = PAUSED, env.now_s
 
 
 @inlined

@@ -57,6 +57,9 @@ class ReferenceEngine(ReferenceScheduler):
             action.quantization_tier,
             action.prefill_decode_split,
         ):
+            for replica in self.replicas:
+                if replica.free_at_s == math.inf:  # what was held back may fit now
+                    replica.free_at_s = self.now_s
             return
         for replica in self.replicas:
             for request in replica.running + replica.held:

@@ -102,11 +102,12 @@ class ReferenceScheduler:
     def start_iteration(self, replica: Replica, now_s: float, wake_s: float) -> None:
         """Decide what the replica does next and until when; it idles if there is nothing."""
         self.drop_expired(replica, now_s)
-        is_split = self.config.prefill_decode_split
-        if is_split and replica is self.replicas[1]:
-            self._admit_handoffs(now_s)
         replica.depth = self._effective_depth(len(replica.decoding))
-        has_preempted = self._make_room(replica, now_s)
+        has_preempted = self._make_room(replica, now_s) and bool(replica.running)
+        is_decoder = self.config.prefill_decode_split and replica is self.replicas[1]
+        if is_decoder and not has_preempted:
+            self._admit_handoffs(now_s)
+            replica.depth = self._effective_depth(len(replica.decoding))
         budget = self.spec.token_budget - len(replica.decoding) * (replica.depth + 1)
         for request in replica.prefilling:
             request.prefill_chunk = min(request.prefill_target - request.prefill_done, budget)
