@@ -11,6 +11,9 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 Tokens = Annotated[int, Field(ge=1)]
 Duration = Annotated[float, Field(ge=0.1, description="Seconds.")]
 
+# Below this the parameters of the beta distribution leave the range of a float.
+MIN_SPREAD = 0.001
+
 
 class Spec(BaseModel):
     """Frozen, closed to unknown fields, and free of NaN and Infinity."""
@@ -224,6 +227,8 @@ class Acceptance(Spec):
 
     @model_validator(mode="after")
     def _beta_exists(self) -> Self:
+        if 0.0 < self.spread < MIN_SPREAD:
+            raise ValueError(f"spread must be 0 or at least {MIN_SPREAD}, got {self.spread}")
         if self.spread > 0.0 and self.spread**2 >= self.first * (1.0 - self.first):
             raise ValueError(f"no beta distribution has mean {self.first} and sd {self.spread}")
         return self

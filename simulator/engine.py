@@ -18,6 +18,7 @@ from simulator.state import (
     NOBODY,
     REPLICA,
     WINDOW,
+    Record,
     State,
     allocate,
     copy_state,
@@ -108,7 +109,7 @@ class SimulatedEngine:
             new[tuple(slice(0, size) for size in old.shape)] = old
         self.state = grown
 
-    def _fresh_environment(self, requests: int, costs: StepCosts) -> np.void:
+    def _fresh_environment(self, requests: int, costs: StepCosts) -> Record:
         default = self.task.default_action
         fresh = np.zeros(1, ENVIRONMENT)[0]
         fresh["requests"] = requests

@@ -30,7 +30,6 @@ from simulator.reward import override_weights, reward_terms, weight_row
 from simulator.trace_simulator import TraceSimulator
 from simulator.workload_facts import describe
 
-
 Record = TypeVar("Record", ServeAction, ResetOptions)
 
 
@@ -213,9 +212,7 @@ class ServingEnvironment:
         return facts | {"rho_mean": load.mean, "rho_peak_10s": load.peak}
 
 
-def parse_record(
-    model: type[Record], fields: Mapping[str, Any]
-) -> Record:
+def parse_record(model: type[Record], fields: Mapping[str, Any]) -> Record:
     """The fields as a record of this model.
 
     Raises:

@@ -7,13 +7,18 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import numba
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
-_HERE = Path(__file__).parent
+_HERE: Final = Path(__file__).parent
+_NUMBA_CONFIG: Any = numba.config  # its attributes are made at run time
+# Strict IEEE arithmetic: no fastmath. The kernel allocates nothing, so reference counting is off
+# (`_nrt`): counting the views that every look-up makes costs eight times the simulation itself.
+_OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy", "_nrt": False}
+_NO_WRAPPERS: Final[dict[str, Any]] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 @cache
@@ -24,9 +29,9 @@ def cache_directory() -> Path | None:
     calls changes in another file. The directory's name is therefore a digest of all kernel files.
     """
     digest = hashlib.blake2s(digest_size=8)
-    for path in sorted(_HERE.glob("kernel*.py")) + [_HERE / "state.py", Path(__file__)]:
+    for path in (*sorted(_HERE.glob("kernel*.py")), _HERE / "state.py", Path(__file__)):
         digest.update(path.read_bytes())
-    configured = numba.config.CACHE_DIR
+    configured = _NUMBA_CONFIG.CACHE_DIR
     roots = [Path(configured)] if configured else []
     roots += [_HERE / "__pycache__" / "kernel", Path.home() / ".cache" / "llmserve"]
     for root in roots:
@@ -46,30 +51,20 @@ def _can_write(directory: Path) -> bool:
 
 
 def compiled(function: Function) -> Function:
-    """The function compiled on first call and cached; strict IEEE arithmetic, so no fastmath.
-
-    The kernel allocates nothing, so reference counting is off (`_nrt=False`): with it, counting
-    the views that every look-up makes costs eight times the simulation itself.
-    """
+    """The function compiled on first call and cached where a cache can be written."""
     directory = cache_directory()
-    configured = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(directory or "")
+    configured = _NUMBA_CONFIG.CACHE_DIR
+    _NUMBA_CONFIG.CACHE_DIR = str(directory or "")
     try:
-        dispatcher: Function = numba.njit(
-            cache=directory is not None, nogil=True, error_model="numpy", _nrt=False
-        )(function)
+        dispatcher: Function = numba.njit(cache=directory is not None, nogil=True, **_OPTIONS)(
+            function
+        )
     finally:
-        numba.config.CACHE_DIR = configured
+        _NUMBA_CONFIG.CACHE_DIR = configured
     return dispatcher
 
 
 def inlined(function: Function) -> Function:
     """The function as a part of the compiled function that calls it."""
-    dispatcher: Function = numba.njit(
-        forceinline=True,
-        error_model="numpy",
-        _nrt=False,
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-    )(function)
+    dispatcher: Function = numba.njit(forceinline=True, **_NO_WRAPPERS, **_OPTIONS)(function)
     return dispatcher

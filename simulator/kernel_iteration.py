@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from simulator.jit import inlined
 from simulator.kernel_memory import (
     add_decode,
@@ -50,6 +48,7 @@ from simulator.state import (
     TOKEN,
     TOKEN_BITS,
     Lane,
+    Record,
 )
 
 
@@ -83,7 +82,7 @@ def _note_gap(lane: Lane, gap_s: float, weight: int) -> None:
 
 @inlined
 def _deliver_token(lane: Lane, index: int, now_s: float) -> None:
-    """The token that a prefill yields reaches the client: the first one, or the next after a gap."""
+    """The token that a prefill yields reaches the client: the first, or the next after a gap."""
     request = lane.requests[index]
     if math.isnan(request.first_token_s):
         request.first_token_s = now_s
@@ -174,11 +173,11 @@ def _admit_handoffs(lane: Lane, now_s: float) -> None:
 
 
 @inlined
-def _spare_blocks(lane: Lane, state: np.void) -> int:
+def _spare_blocks(lane: Lane, state: Record) -> int:
     """Blocks that an admission must leave free, so that it is not preempted at once (vLLM)."""
     if state.decoding + state.prefilling == 0 and state.handoff_blocks == 0:
         return 0
-    return np.int64(lane.fleet.watermark_fraction * lane.env.budget_blocks)
+    return int(lane.fleet.watermark_fraction * lane.env.budget_blocks)
 
 
 @inlined
@@ -292,7 +291,7 @@ def _launch_decodes(lane: Lane, replica: int, now_s: float, wake_s: float, end_s
     most = soonest - state.steps
     steps, free_at_s = plan_run(lane, replica, fixed_s, most, now_s, wake_s, end_s)
     if not fits(lane, replica, state.steps + steps, 0):
-        low, high = np.int64(1), steps
+        low, high = 1, steps
         while high - low > 1:
             middle = (low + high) >> 1
             if fits(lane, replica, state.steps + middle, 0):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from simulator.jit import inlined
 from simulator.kernel_queue import decide, enqueue
 from simulator.kernel_time import tokens_per_step
@@ -18,13 +16,13 @@ from simulator.state import (
     DROPPED,
     IDLE,
     NOBODY,
+    PAUSED,
     PREFILL_CHUNK,
     PREFILL_DONE,
     PREFILL_REPLICA,
     PREFILL_REQUEST,
     PREFILL_SEQUENCE,
     PREFILL_TARGET,
-    PAUSED,
     TOKEN,
     TOKEN_BITS,
     Lane,
@@ -42,7 +40,7 @@ def decode_blocks(lane: Lane, replica: int, steps: int) -> int:
     """Blocks that the decoding sequences hold once `steps` decode steps are done in all."""
     offset = lane.slots[replica, DECODE_OFFSET]
     rate = lane.slots[replica, DECODE_RATE]
-    block, total = lane.fleet.block_tokens, np.int64(0)
+    block, total = lane.fleet.block_tokens, 0
     for i in range(lane.replicas[replica].decoding):
         tokens = (offset[i] + steps * rate[i]) >> TOKEN_BITS
         total += (tokens + block - 1) // block
@@ -168,8 +166,9 @@ def _victim(lane: Lane, replica: int) -> int:
     state, slots = lane.replicas[replica], lane.slots[replica]
     best, best_class, best_sequence = NOBODY, NOBODY, NOBODY
     for i in range(state.decoding + state.prefilling):
-        row, slot = (DECODE_REQUEST, i) if i < state.decoding else (
-            PREFILL_REQUEST, i - state.decoding)
+        row, slot = (
+            (DECODE_REQUEST, i) if i < state.decoding else (PREFILL_REQUEST, i - state.decoding)
+        )
         index = slots[row, slot]
         sequence = slots[row + DECODE_SEQUENCE - DECODE_REQUEST, slot]
         rank = lane.requests[index].priority_class if lane.env.priority else 0

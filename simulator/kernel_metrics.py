@@ -28,6 +28,7 @@ from simulator.state import (
     TOKEN,
     TTFT_SAMPLES,
     Lane,
+    Record,
 )
 
 # A constraint binds when it held requests back for this share of the window's GPU time.
@@ -36,7 +37,7 @@ BINDING_FRACTION = 0.05
 
 @inlined
 def measure_window(
-    lane: Lane, terms: np.void, ledger: npt.NDArray[np.float64], m: np.void, window_s: float
+    lane: Lane, terms: Record, ledger: npt.NDArray[np.float64], m: Record, window_s: float
 ) -> None:
     """Fill a METRICS record from what the last window left in the state."""
     _count_arrivals(lane, m, window_s)
@@ -53,11 +54,11 @@ def measure_window(
     m.preemptions = window.preemptions
     m.switch_remaining_s = max(lane.env.switch_end_s - lane.env.now_s, 0.0)
     m.binding = _binding(lane, window_s)
-    m.moved_fraction = lane.env.moved_knobs / terms.active_knobs
+    m.moved_fraction = min(lane.env.moved_knobs / terms.active_knobs, 1.0)
 
 
 @inlined
-def _count_arrivals(lane: Lane, m: np.void, window_s: float) -> None:
+def _count_arrivals(lane: Lane, m: Record, window_s: float) -> None:
     first, last = lane.env.window_arrival, lane.env.next_arrival
     m.arrived, prompt = last - first, 0
     m.arrival_rps = m.arrived / window_s
@@ -75,7 +76,7 @@ def _count_arrivals(lane: Lane, m: np.void, window_s: float) -> None:
 
 
 @inlined
-def ttft_slo_s(terms: np.void, priority_class: int) -> float:
+def ttft_slo_s(terms: Record, priority_class: int) -> float:
     """The TTFT objective of a class."""
     if priority_class == 0:
         return terms.ttft_slo_s_0
@@ -83,7 +84,7 @@ def ttft_slo_s(terms: np.void, priority_class: int) -> float:
 
 
 @inlined
-def itl_slo_s(terms: np.void, priority_class: int) -> float:
+def itl_slo_s(terms: Record, priority_class: int) -> float:
     """The objective on a request's mean inter-token latency."""
     if priority_class == 0:
         return terms.itl_slo_s_0
@@ -91,7 +92,7 @@ def itl_slo_s(terms: np.void, priority_class: int) -> float:
 
 
 @inlined
-def _count_waiting(lane: Lane, terms: np.void, m: np.void) -> None:
+def _count_waiting(lane: Lane, terms: Record, m: Record) -> None:
     """Queue depth, and who waits for a first token: the oldest, and those past their objective."""
     now_s, api_s = lane.env.now_s, terms.api_s * lane.env.host_scale
     m.waiting, m.running, m.overdue, m.missed_tokens = 0, 0, 0, 0
@@ -120,7 +121,7 @@ def _count_waiting(lane: Lane, terms: np.void, m: np.void) -> None:
 
 
 @inlined
-def has_met_slo(request: np.void, terms: np.void, api_s: float) -> bool:
+def has_met_slo(request: Record, terms: Record, api_s: float) -> bool:
     """Whether a finished request kept both objectives of its class."""
     if request.first_token_s - request.arrival_s + api_s > ttft_slo_s(
         terms, request.priority_class
@@ -132,7 +133,7 @@ def has_met_slo(request: np.void, terms: np.void, api_s: float) -> bool:
 
 
 @inlined
-def _count_decided(lane: Lane, terms: np.void, m: np.void, window_s: float) -> None:
+def _count_decided(lane: Lane, terms: Record, m: Record, window_s: float) -> None:
     m.finished, m.rejected, m.dropped, m.met_tokens = 0, 0, 0, 0
     m.decided_0, m.decided_1, m.decided_2 = 0, 0, 0
     m.met_0, m.met_1, m.met_2 = 0, 0, 0
@@ -142,7 +143,7 @@ def _count_decided(lane: Lane, terms: np.void, m: np.void, window_s: float) -> N
         met = 0
         if request.status == FINISHED:
             m.finished += 1
-            met = np.int64(has_met_slo(request, terms, api_s))
+            met = int(has_met_slo(request, terms, api_s))
         elif request.status == DROPPED:
             m.dropped += 1
         else:
@@ -159,7 +160,7 @@ def _count_decided(lane: Lane, terms: np.void, m: np.void, window_s: float) -> N
 
 
 @inlined
-def _measure_latency(lane: Lane, terms: np.void, m: np.void) -> None:
+def _measure_latency(lane: Lane, terms: Record, m: Record) -> None:
     api_s = terms.api_s * lane.env.host_scale
     merge_ttft(lane, api_s)
     merge_itl(lane)
@@ -187,9 +188,9 @@ def _utility(ratio: float) -> float:
 
 
 @inlined
-def _measure_resources(lane: Lane, terms: np.void, m: np.void, window_s: float) -> None:
+def _measure_resources(lane: Lane, terms: Record, m: Record, window_s: float) -> None:
     env, gpus = lane.env, lane.fleet.gpus
-    used = np.int64(0)
+    used = 0
     for replica in range(gpus):
         state = lane.replicas[replica]
         used += decode_blocks(lane, replica, state.steps)
@@ -210,7 +211,7 @@ def _measure_resources(lane: Lane, terms: np.void, m: np.void, window_s: float) 
 
 @inlined
 def _measure_cost(
-    lane: Lane, terms: np.void, ledger: npt.NDArray[np.float64], m: np.void, window_s: float
+    lane: Lane, terms: Record, ledger: npt.NDArray[np.float64], m: Record, window_s: float
 ) -> None:
     """Pay for the larger of the share of memory reserved and the share of time busy.
 

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.jit import inlined
+from simulator.state import Record
+
 
 @inlined
-def reward_window(m: np.void, w: npt.NDArray[np.float64], r: np.void) -> None:
+def reward_window(m: Record, w: npt.NDArray[np.float64], r: Record) -> None:
     """Fill a REWARD record from METRICS; `w` holds the terms' weights in the order of REWARD."""
     decided = m.decided_0 + m.decided_1 + m.decided_2 + m.overdue
     met = m.met_0 + m.met_1 + m.met_2
@@ -33,5 +35,5 @@ def reward_window(m: np.void, w: npt.NDArray[np.float64], r: np.void) -> None:
 
 @inlined
 def _share(part: int, whole: int) -> float:
-    """part / whole; nothing asked for is nothing missed."""
+    """Part / whole; nothing asked for is nothing missed."""
     return part / whole if whole > 0 else 1.0

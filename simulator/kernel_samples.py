@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from simulator.jit import inlined
 from simulator.state import (
     FIRST_ORDER,
@@ -39,8 +37,11 @@ def merge_itl(lane: Lane) -> None:
     """Bring the step times of this window into the sorted inter-token latencies."""
     env = lane.env
     env.itl_samples = _merge(
-        lane.samples[ITL_SAMPLES], env.itl_samples,
-        lane.samples[STEP_SAMPLES], env.step_samples, env.windows,
+        lane.samples[ITL_SAMPLES],
+        env.itl_samples,
+        lane.samples[STEP_SAMPLES],
+        env.step_samples,
+        env.windows,
     )
 
 
@@ -100,10 +101,10 @@ def _sort(samples: Records, count: int) -> None:
 @inlined
 def median_and_p99(samples: Records, count: int) -> tuple[float, float, int]:
     """The smallest values that cover 50 % and 99 % of the weight, and the weight; NaN if empty."""
-    total = np.int64(0)
+    total = 0
     for i in range(count):
         total += samples[i].weight
-    median_s, p99_s, covered = math.nan, math.nan, np.int64(0)
+    median_s, p99_s, covered = math.nan, math.nan, 0
     for i in range(count):
         covered += samples[i].weight
         if math.isnan(median_s) and 2 * covered >= total:

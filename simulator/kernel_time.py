@@ -21,7 +21,7 @@ def tokens_per_step(first: float, ratio: float, depth: int) -> int:
         chain *= min(position, 1.0)
         total += chain
         position *= ratio
-    return np.int64(total * TOKEN + 0.5)
+    return int(total * TOKEN + 0.5)
 
 
 @inlined
@@ -88,7 +88,7 @@ def _steps_to_reach(span_s: float, first_s: float, growth_s: float) -> int:
     """The smallest number of steps, at least 1, whose total time reaches the span."""
     half = first_s - 0.5 * growth_s
     root = math.sqrt(max(half * half + 2.0 * growth_s * span_s, 0.0))
-    steps = max(np.int64(2.0 * span_s / (half + root)), 1)
+    steps = max(int(2.0 * span_s / (half + root)), 1)
     while _run_s(steps, first_s, growth_s) < span_s:
         steps += 1
     while steps > 1 and _run_s(steps - 1, first_s, growth_s) >= span_s:
@@ -119,7 +119,7 @@ def plan_run(
         slope = lane.env.attention_scale * (row[i + 1] - row[i]) / (nodes[i + 1] - nodes[i])
         first_s = fixed_s + lane.env.attention_scale * row[i] + slope * (mean_kv - nodes[i])
         growth_s = slope * per_step
-        count = min(np.int64((nodes[i + 1] - mean_kv) / per_step) + 1, most - steps)
+        count = min(int((nodes[i + 1] - mean_kv) / per_step) + 1, most - steps)
         after_s = clock_s + _run_s(count, first_s, growth_s)
         if after_s < stop_s:
             steps, clock_s = steps + count, after_s

@@ -37,7 +37,9 @@ from simulator.state import (
     QUEUE_TAIL,
     QUEUED,
     Lane,
+    Record,
 )
+
 
 @inlined
 def play_window(lane: Lane, action: npt.NDArray[np.float64], window_s: float) -> None:
@@ -118,20 +120,22 @@ def _wake_s(lane: Lane, replica: int) -> float:
 def _configure(lane: Lane, action: npt.NDArray[np.float64]) -> None:
     """Put an action into force; a new tier or layout stops the engine for the switching time."""
     env = lane.env
-    tier, split = np.int64(action[ACTION_TIER]), np.int64(action[ACTION_SPLIT])
+    tier, split = int(action[ACTION_TIER]), int(action[ACTION_SPLIT])
     env.moved_knobs = _moved_knobs(env, action)
     must_switch = tier != env.tier or split != env.split
-    env.batch_cap = np.int64(action[ACTION_BATCH_CAP])
+    env.batch_cap = int(action[ACTION_BATCH_CAP])
     env.kv_budget_fraction = action[ACTION_KV_BUDGET]
-    env.speculation_depth = np.int64(action[ACTION_DEPTH])
-    env.priority = np.int64(action[ACTION_PRIORITY])
+    env.speculation_depth = int(action[ACTION_DEPTH])
+    env.priority = int(action[ACTION_PRIORITY])
     env.tier = tier
     pool = (
-        lane.fleet.pool_blocks_fp16 if tier == 0
-        else lane.fleet.pool_blocks_int8 if tier == 1
+        lane.fleet.pool_blocks_fp16
+        if tier == 0
+        else lane.fleet.pool_blocks_int8
+        if tier == 1
         else lane.fleet.pool_blocks_int4
     )
-    env.budget_blocks = np.int64(env.kv_budget_fraction * pool)
+    env.budget_blocks = int(env.kv_budget_fraction * pool)
     if must_switch:
         _evacuate(lane)
         env.split = split
@@ -147,15 +151,15 @@ def _configure(lane: Lane, action: npt.NDArray[np.float64]) -> None:
 
 
 @inlined
-def _moved_knobs(env: np.void, action: npt.NDArray[np.float64]) -> int:
+def _moved_knobs(env: Record, action: npt.NDArray[np.float64]) -> int:
     """How many of the six knobs differ from the configuration in force."""
     return (
-        np.int64(env.batch_cap != action[ACTION_BATCH_CAP])
-        + np.int64(env.kv_budget_fraction != action[ACTION_KV_BUDGET])
-        + np.int64(env.speculation_depth != action[ACTION_DEPTH])
-        + np.int64(env.tier != action[ACTION_TIER])
-        + np.int64(env.split != action[ACTION_SPLIT])
-        + np.int64(env.priority != action[ACTION_PRIORITY])
+        int(env.batch_cap != action[ACTION_BATCH_CAP])
+        + int(env.kv_budget_fraction != action[ACTION_KV_BUDGET])
+        + int(env.speculation_depth != action[ACTION_DEPTH])
+        + int(env.tier != action[ACTION_TIER])
+        + int(env.split != action[ACTION_SPLIT])
+        + int(env.priority != action[ACTION_PRIORITY])
     )
 
 

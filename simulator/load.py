@@ -28,7 +28,7 @@ class OfferedLoad:
 
 
 def offered_load(batch: RequestBatch, deployment: Deployment, *, horizon_s: float) -> OfferedLoad:
-    """The load of requests in the profile's first tier: full prefill chunks, decode at batch 128."""
+    """The load in the profile's first tier: full prefill chunks, decode at batch 128."""
     work_s = request_work_s(batch, deployment)
     gpus = int(deployment.fleet[0]["gpus"])
     edges = np.arange(0.0, horizon_s + PEAK_SPAN_S, PEAK_SPAN_S)
@@ -46,9 +46,7 @@ def request_work_s(batch: RequestBatch, deployment: Deployment) -> FloatArray:
     prefill_token_s = tables.linear_s[tier, budget] / budget
     fixed_s = tables.linear_s[tier, REFERENCE_BATCH] + tables.lm_head_s[REFERENCE_BATCH]
     mean_context = batch.prompt_tokens + 0.5 * batch.output_tokens
-    attention_s = np.interp(
-        mean_context, tables.kv_nodes, tables.attn_decode_s[REFERENCE_BATCH]
-    )
+    attention_s = np.interp(mean_context, tables.kv_nodes, tables.attn_decode_s[REFERENCE_BATCH])
     prompt_attention_s = np.interp(
         batch.prompt_tokens, tables.new_nodes, tables.attn_prefill_s[:, 0]
     )

@@ -192,8 +192,9 @@ class ReferenceScheduler:
         """One iteration: linear layers, head, attention, host and drafting, each scaled."""
         perf, batch, depth = self.deployment.perf, len(replica.decoding), replica.depth
         chunks = [(each.prefill_chunk, each.prefill_done) for each in replica.prefilling]
-        finishing = sum(e.prefill_done + e.prefill_chunk == e.prefill_target
-                        for e in replica.prefilling)
+        finishing = sum(
+            e.prefill_done + e.prefill_chunk == e.prefill_target for e in replica.prefilling
+        )
         tokens = batch * (depth + 1) + sum(new for new, _ in chunks)
         linear_s = perf.linear_time_s(self.config.quantization_tier, tokens)
         linear_s += perf.lm_head_time_s(batch * (depth + 1) + finishing)
@@ -208,7 +209,7 @@ class ReferenceScheduler:
         return costs.linear * linear_s + costs.attention * attention_s + costs.host * host_s
 
     def _plan_decodes(self, replica: Replica, now_s: float, wake_s: float) -> None:
-        """Decode steps until one finishes a request, an event or the window comes, or KV is full."""
+        """Decode until a request is done, an event or the window's end comes, or KV is full."""
         contexts = [request.context for request in replica.decoding]
         rates = [request.rate(replica.depth) for request in replica.decoding]
         targets = [r.context + r.output_tokens * TOKEN - r.generated for r in replica.decoding]

@@ -261,7 +261,9 @@ TERMS = np.dtype(
     ]
 )
 
+# An array of one of the dtypes above, and one of its rows; fields are attributes in compiled code.
 Records = npt.NDArray[Any]
+Record = Any
 
 
 class Tables(NamedTuple):
@@ -310,15 +312,15 @@ class State(NamedTuple):
 class Lane(NamedTuple):
     """Views of one environment's rows, and what it shares with the others."""
 
-    env: Any
-    window: Any
+    env: Record
+    window: Record
     replicas: Records
     requests: Records
     slots: npt.NDArray[np.int64]
     queues: npt.NDArray[np.int64]
     orders: npt.NDArray[np.int64]
     samples: Records
-    fleet: Any
+    fleet: Record
     tables: Tables
 
 
@@ -341,4 +343,4 @@ def allocate(environments: int, request_capacity: int) -> State:
 
 def copy_state(state: State) -> State:
     """An independent copy; stepping one leaves the other as it is."""
-    return State(*(array.copy() for array in state))
+    return State._make(array.copy() for array in state)

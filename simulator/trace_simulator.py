@@ -1,4 +1,4 @@
-"""The engine's public face: one deployment under generated or recorded traffic, window by window."""
+"""The engine's public face: one deployment under generated or recorded traffic."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from typing import Self
 
 import numpy as np
 
-from llmserve_env.errors import EpisodeNotStartedError, TierNotOfferedError
+from llmserve_env.errors import (
+    EpisodeNotStartedError,
+    InvalidInputError,
+    TierNotOfferedError,
+)
 from llmserve_env.models import MetricsSnapshot, ServeAction
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
 from simulator.deployment import draw_step_costs
@@ -14,7 +18,14 @@ from simulator.engine import SimulatedEngine, action_row
 from simulator.metrics import snapshot
 from simulator.records import FloatArray, RequestBatch, RequestResults, WindowLog
 from simulator.reward import weight_row
-from simulator.state import DECIDED_ORDER, FIRST_ORDER, STEP_SAMPLES, TOKEN, WINDOW
+from simulator.state import (
+    DECIDED_ORDER,
+    FIRST_ORDER,
+    MAX_REPLICAS,
+    STEP_SAMPLES,
+    TOKEN,
+    WINDOW,
+)
 from simulator.workload import generate
 
 
@@ -94,9 +105,14 @@ class TraceSimulator:
 
         Raises:
             TierNotOfferedError: If the profile has no times for the tier or it does not fit.
+            InvalidInputError: If the split is asked of a deployment with one GPU.
         """
         engine = self.engine
         deployment = engine.deployment
+        if action.prefill_decode_split and engine.task.deployment.gpus < MAX_REPLICAS:
+            raise InvalidInputError(
+                "prefill_decode_split true needs a deployment with 2 gpus, got 1"
+            )
         if action.quantization_tier not in deployment.tiers:
             raise TierNotOfferedError(
                 deployment.profile.name, action.quantization_tier, deployment.tiers
