@@ -21,6 +21,7 @@ from simulator.kernel_time import (
     fixed_step_s,
     plan_run,
     prefill_attention_s,
+    tokens_per_step,
 )
 from simulator.state import (
     DECODE_FINISH_STEP,
@@ -124,6 +125,14 @@ def _held_blocks(lane: Lane, index: int) -> int:
 
 
 @inlined
+def _next_step_blocks(lane: Lane, index: int, depth: int) -> int:
+    """Blocks that a request holds once it has taken its next decode step."""
+    request = lane.requests[index]
+    rate = tokens_per_step(request.acceptance_first, request.acceptance_ratio, depth)
+    return blocks_for(lane, request.prompt_tokens + ((request.generated + rate) >> TOKEN_BITS))
+
+
+@inlined
 def _start_transfer(lane: Lane, index: int, now_s: float) -> None:
     request = lane.requests[index]
     tokens = request.prompt_tokens + (request.generated >> TOKEN_BITS)
@@ -150,8 +159,9 @@ def _admit_handoffs(lane: Lane, now_s: float) -> None:
     prefill = lane.replicas[PREFILL_REPLICA]
     while env.handoff_head != NOBODY and env.handoff_head != env.handoff_moving:
         index = env.handoff_head
-        request, need = lane.requests[index], _held_blocks(lane, index)
-        if need < env.budget_blocks:
+        request, need = lane.requests[index], _next_step_blocks(lane, index, state.depth)
+        can_ever_fit = need <= env.budget_blocks
+        if can_ever_fit:
             if state.decoding >= env.batch_cap:
                 state.hold = HOLD_QUEUE
                 break
@@ -159,10 +169,10 @@ def _admit_handoffs(lane: Lane, now_s: float) -> None:
                 state.hold = HOLD_KV
                 break
         env.handoff_head = request.next_waiting
-        prefill.handoff_blocks -= need
+        prefill.handoff_blocks -= _held_blocks(lane, index)
         if prefill.mode == IDLE and prefill.waiting > 0:
             prefill.mode, prefill.free_at_s = PAUSED, now_s
-        if need >= env.budget_blocks:
+        if not can_ever_fit:
             decide(lane, index, DROPPED, now_s)
             continue
         if now_s > request.last_token_s:

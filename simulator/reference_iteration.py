@@ -167,8 +167,8 @@ class ReferenceScheduler:
         prefill, decode = self.replicas
         while prefill.held and prefill.held[0] not in self.link:
             request = prefill.held[0]
-            need = self._blocks(request.context // TOKEN)
-            if need < self.budget_blocks and (
+            need = self._blocks((request.context + request.rate(decode.depth)) // TOKEN)
+            if need <= self.budget_blocks and (
                 len(decode.decoding) >= self.config.batch_cap
                 or not self._fits(decode, need + self._spare_blocks(decode))
             ):
@@ -176,7 +176,7 @@ class ReferenceScheduler:
             prefill.held.remove(request)
             if not prefill.is_iterating and prefill.waiting and prefill.free_at_s == math.inf:
                 prefill.free_at_s = now_s
-            if need >= self.budget_blocks:
+            if need > self.budget_blocks:
                 self.decide(request, DROPPED, now_s)
                 continue
             if request.last_token_s is not None and now_s > request.last_token_s:

@@ -1,0 +1,200 @@
+"""Rebuilds simulator/data/perf/*.parquet from the operator times of aiconfigurator-core.
+
+    uv run --extra calibrate python -m scripts.build_perf_tables           writes tables and sums
+    uv run --extra calibrate python -m scripts.build_perf_tables --check   rebuilds and compares
+
+Each table is in long format, in milliseconds, one row per node: the additive pieces of one
+iteration of a profile's model on its GPU at tensor parallel 1.
+
+    kind          tier        x                     y               ms
+    gemm          each tier   tokens                0               linear layers of all blocks
+    small         any         tokens                0               norms, activation, embedding
+    lm_head       any         rows                  0               output projection
+    attn_decode   any         sequences             kv tokens each  attention of one decode step
+    attn_prefill  any         new tokens            prefix tokens   attention of one prefill chunk
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import itertools
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from simulator.hardware import Profile, load_profile, profile_names
+
+PACKAGE: Final = "aiconfigurator-core"
+COMMAND: Final = "uv run --extra calibrate python -m scripts.build_perf_tables"
+PERF_DIRECTORY: Final = Path(__file__).parent.parent / "simulator" / "data" / "perf"
+SUMS_FILE: Final = PERF_DIRECTORY / "SHA256SUMS"
+ANY_TIER: Final = "any"
+
+MAX_TOKENS: Final = 16_384
+# Kernels change their tiling just above these sizes: the time may jump from s to s + 1.
+STEPS: Final = (16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 384, 512, 768, 1_024)
+LARGE_STEPS: Final = (1_280, 1_536, 1_792, 2_048, 4_096, 8_192)
+SMALL_OPERATORS: Final = ("embedding", "add_norm_1", "add_norm_2", "act_gate")
+
+COLUMN_TYPES: Final[dict[str, pa.DataType]] = {
+    "kind": pa.string(),
+    "tier": pa.string(),
+    "x": pa.int32(),
+    "y": pa.int32(),
+    "ms": pa.float32(),
+}
+
+Row = tuple[str, str, int, int, float]
+Operators = dict[str, float]
+
+
+def geometric(low: int, high: int, count: int) -> list[int]:
+    """At most count integers from low to high, evenly spaced in the logarithm."""
+    return [int(x) for x in np.unique(np.round(np.geomspace(low, high, count)).astype(int))]
+
+
+def _with_steps(nodes: Sequence[int], highest: int) -> tuple[int, ...]:
+    steps = {s + after for s in STEPS + LARGE_STEPS for after in (0, 1) if s + after <= highest}
+    return tuple(sorted(steps.union(nodes)))
+
+
+TOKEN_NODES: Final = _with_steps([*range(1, 17), *geometric(17, MAX_TOKENS, 60)], MAX_TOKENS)
+ROW_NODES: Final = _with_steps([*range(1, 9), *geometric(9, 8_192, 36)], 8_192)
+BATCH_NODES: Final = tuple(geometric(1, 1_024, 21))
+KV_NODES: Final = tuple(geometric(1, 65_536, 33))
+NEW_NODES: Final = tuple(geometric(1, MAX_TOKENS, 43))
+PREFIX_NODES: Final = (0, 1, *(2**power for power in range(7, 16)))
+
+
+class Oracle:
+    """Operator times in milliseconds of one profile's model with one weight precision."""
+
+    def __init__(self, profile: Profile, kernel: str) -> None:
+        engine = importlib.import_module(PACKAGE.replace("-", "_") + ".sdk.engine")
+        source = profile.operators
+        self._handle: Any = engine.EngineHandle.compile(
+            profile.model.name,
+            source.system,
+            source.backend,
+            backend_version=source.backend_version,
+            tp_size=1,
+            gemm_quant_mode=kernel,
+            kvcache_quant_mode=profile.kv_cache,
+            fmha_quant_mode=profile.kv_cache,
+        )
+
+    def decode(self, sequences: int, kv_tokens: int) -> Operators:
+        """Operators of one decode step."""
+        steps = self._handle.run_static_per_op(
+            batch_size=sequences, isl=kv_tokens, osl=2, mode="static_gen"
+        )[1]
+        return {name.removeprefix("generation_"): ms for name, ms, _, _ in steps}
+
+    def prefill(self, new_tokens: int, prefix_tokens: int = 0) -> Operators:
+        """Operators of one prefill chunk; the package counts the prefix as part of the input."""
+        steps = self._handle.run_static_per_op(
+            batch_size=1,
+            isl=new_tokens + prefix_tokens,
+            osl=1,
+            prefix=prefix_tokens,
+            mode="static_ctx",
+        )[0]
+        return {name.removeprefix("context_"): ms for name, ms, _, _ in steps}
+
+    def gemm_ms(self, tokens: int) -> float:
+        """The linear layers of all blocks; their time is the same in prefill and decode."""
+        operators = self.prefill(tokens).items()
+        return sum(ms for name, ms in operators if name.endswith("_gemm") and "logits" not in name)
+
+    def small_ms(self, tokens: int) -> float:
+        """Norms, activation and embedding."""
+        operators = self.prefill(tokens)
+        return sum(operators[name] for name in SMALL_OPERATORS)
+
+
+def rows(profile: Profile) -> Iterator[Row]:
+    """All nodes of a profile's table."""
+    oracles = {tier.name: Oracle(profile, tier.kernel) for tier in profile.tiers}
+    for tier, tokens in itertools.product(oracles, TOKEN_NODES):
+        yield "gemm", tier, tokens, 0, oracles[tier].gemm_ms(tokens)
+    shared = oracles[profile.tiers[0].name]
+    for tokens in TOKEN_NODES:
+        yield "small", ANY_TIER, tokens, 0, shared.small_ms(tokens)
+    for count in ROW_NODES:
+        yield "lm_head", ANY_TIER, count, 0, shared.decode(count, 64)["logits_gemm"]
+    for count, kv in itertools.product(BATCH_NODES, KV_NODES):
+        yield "attn_decode", ANY_TIER, count, kv, shared.decode(count, kv)["attention"]
+    for new, prefix in itertools.product(NEW_NODES, PREFIX_NODES):
+        yield "attn_prefill", ANY_TIER, new, prefix, shared.prefill(new, prefix)["attention"]
+
+
+def table(profile: Profile) -> pa.Table:
+    """A profile's table with its origin in the schema's metadata."""
+    source = profile.operators
+    records = [dict(zip(COLUMN_TYPES, row, strict=True)) for row in rows(profile)]
+    origin: dict[bytes | str, bytes | str] = {
+        "profile": profile.name,
+        "model": profile.model.name,
+        "origin": f"{PACKAGE}=={metadata.version(PACKAGE)}",
+        "system": source.system,
+        "backend": f"{source.backend} {source.backend_version}",
+        "kernels": ",".join(f"{tier.name}={tier.kernel}" for tier in profile.tiers),
+        "kv_cache": profile.kv_cache,
+        "licence": "Apache-2.0, Copyright NVIDIA CORPORATION & AFFILIATES",
+        "command": COMMAND,
+    }
+    return pa.Table.from_pylist(records, schema=pa.schema(COLUMN_TYPES, metadata=origin))
+
+
+def write(directory: Path) -> None:
+    """Writes one parquet file a profile and SHA256SUMS into a directory."""
+    lines = []
+    for name in profile_names():
+        path = directory / f"{name}.parquet"
+        pq.write_table(table(load_profile(name)), path, compression="zstd", version="2.6")
+        lines.append(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}")
+    (directory / SUMS_FILE.name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def differences(built: Path, shipped: Path, *, report: Callable[[str], None] = print) -> int:
+    """How many shipped tables differ from the built ones in a value, a type or their origin.
+
+    Contents are compared, not bytes: the bytes also depend on the version of pyarrow.
+    """
+    count = 0
+    for name in profile_names():
+        file_name = f"{name}.parquet"
+        ours, theirs = pq.read_table(built / file_name), pq.read_table(shipped / file_name)
+        equal = ours.equals(theirs, check_metadata=True)
+        count += not equal
+        report(f"{file_name}: {len(ours)} rows, {'equal' if equal else 'DIFFERENT'}")
+    return count
+
+
+def main() -> int:
+    """The exit status: 1 if --check found a difference."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="rebuild, compare, write nothing")
+    check = parser.parse_args().check
+    logging.disable(logging.CRITICAL)
+    if not check:
+        write(PERF_DIRECTORY)
+        print(SUMS_FILE.read_text(encoding="utf-8"), end="")
+        return 0
+    with tempfile.TemporaryDirectory() as directory:
+        write(Path(directory))
+        return min(differences(Path(directory), PERF_DIRECTORY), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
