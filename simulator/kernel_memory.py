@@ -26,6 +26,7 @@ from simulator.state import (
     TOKEN,
     TOKEN_BITS,
     Lane,
+    Record,
 )
 
 
@@ -59,6 +60,14 @@ def fits(lane: Lane, replica: int, steps: int, extra_blocks: int) -> bool:
     if (tokens - state.decoding) // block > room:
         return False  # even if every block were full
     return decode_blocks(lane, replica, steps) <= room
+
+
+@inlined
+def spare_blocks(lane: Lane, state: Record) -> int:
+    """Blocks that an admission must leave free, so that it is not preempted at once (vLLM)."""
+    if state.decoding + state.prefilling == 0 and state.handoff_blocks == 0:
+        return 0
+    return int(lane.fleet.watermark_fraction * lane.env.budget_blocks)
 
 
 @inlined

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.jit import inlined
+from simulator.kernel_handoff import finish_transfer
 from simulator.kernel_iteration import (
     finish_iteration,
-    finish_transfer,
     note_activity,
     start_iteration,
 )
