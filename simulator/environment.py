@@ -7,10 +7,12 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
+import numpy as np
 from pydantic import ValidationError
 
+from llmserve_env.encoding import FEATURES, RAW_NAMES, Features
 from llmserve_env.errors import EpisodeDoneError, EpisodeNotStartedError, InvalidInputError
 from llmserve_env.models import (
     MAX_SEED,
@@ -23,10 +25,12 @@ from llmserve_env.models import (
     ServeState,
 )
 from llmserve_env.tasks import Catalogue, TaskSpec, shipped_catalogue
+from simulator.kernel_features import RAW, encode_rows, raw_rows
 from simulator.load import offered_load
 from simulator.metrics import snapshot
-from simulator.observation import empty_fields, observe
+from simulator.observation import empty_metrics, observe
 from simulator.reward import override_weights, reward_terms, weight_row
+from simulator.state import METRICS
 from simulator.trace_simulator import TraceSimulator
 from simulator.workload_facts import describe
 
@@ -43,13 +47,29 @@ class _Episode:
     trace_seed: int
     reward_weights: dict[str, float]
     config: ServeAction
-    fields: dict[str, Any]
-    steps: list[tuple[ServeAction, float, dict[str, Any]]] = field(default_factory=list)
+    metadata: dict[str, Any]
+    reward: float | None = None
+    # What was measured is kept as the bytes of a METRICS record: the cheapest copy there is.
+    steps: list[tuple[ServeAction, float, bytes]] = field(default_factory=list)
     total_reward: float = 0.0
 
     @property
     def is_done(self) -> bool:
         return len(self.steps) >= self.task.windows
+
+
+class Outcome(NamedTuple):
+    """What a window brought, short of the observation.
+
+    Attributes:
+        reward: In [-1, 1].
+        done: Whether it was the last window.
+        metadata: The reward's terms by name; with the last window facts of the traffic.
+    """
+
+    reward: float
+    done: bool
+    metadata: dict[str, Any]
 
 
 class ServingEnvironment:
@@ -80,27 +100,30 @@ class ServingEnvironment:
         trace_seed = seed if chosen.trace_seed is None else chosen.trace_seed
         self._simulator.reset(task, seed, trace_seed=trace_seed)
         self._simulator.set_reward_weights(weight_row(weights))
-        episode = self._episode = _Episode(
+        engine = self._simulator.engine
+        engine.state.metrics[:] = empty_metrics(engine.deployment, task.default_action)
+        episode_id = chosen.episode_id or str(uuid.uuid4())
+        self._episode = _Episode(
             task=task,
-            episode_id=chosen.episode_id or str(uuid.uuid4()),
+            episode_id=episode_id,
             seed=seed,
             trace_seed=trace_seed,
             reward_weights=dict(chosen.reward_weights),
             config=task.default_action,
-            fields=empty_fields(self._simulator.engine.deployment, task.default_action),
+            metadata={"episode_id": episode_id, "seed": seed, "trace_seed": trace_seed},
         )
-        return observe(
-            episode.fields,
-            task_id=task.task_id,
-            step_index=0,
-            config=task.default_action,
-            reward=None,
-            done=False,
-            metadata={"episode_id": episode.episode_id, "seed": seed, "trace_seed": trace_seed},
-        )
+        return self.observation
 
     def step(self, action: ServeAction | Mapping[str, Any]) -> ServeObservation:
         """Hold an action for one window and return what came of it, reward and done included.
+
+        Raises as `advance` does.
+        """
+        self.advance(action)
+        return self.observation
+
+    def advance(self, action: ServeAction | Mapping[str, Any]) -> Outcome:
+        """Hold an action for one window; the observation is made when it is asked for.
 
         Raises:
             EpisodeNotStartedError: Before the first reset.
@@ -114,26 +137,51 @@ class ServingEnvironment:
             raise EpisodeDoneError(episode.task.windows)
         if not isinstance(action, ServeAction):
             action = parse_record(ServeAction, action)
-        episode.task.check_action(action)
+        if action is not episode.config:  # what is in force was checked when it came
+            episode.task.check_action(action)
         self._simulator.advance(action)
         state = self._simulator.engine.state
         terms = reward_terms(state.rewards[0])
         reward = terms.pop("reward")
-        episode.config, episode.fields = action, snapshot(state.metrics[0])
-        episode.steps.append((action, reward, episode.fields))
+        episode.config, episode.reward = action, reward
+        episode.steps.append((action, reward, state.metrics.tobytes()))
         episode.total_reward += reward
-        metadata: dict[str, Any] = {"reward_terms": terms}
-        if episode.is_done:
-            metadata["episode_facts"] = self._facts(episode)
+        episode.metadata = {"reward_terms": terms}
+        done = episode.is_done
+        if done:
+            episode.metadata["episode_facts"] = self._facts(episode)
+        return Outcome(reward, done, episode.metadata)
+
+    @property
+    def observation(self) -> ServeObservation:
+        """What is known now.
+
+        Raises:
+            EpisodeNotStartedError: Before the first reset.
+        """
+        episode = self._running_episode()
         return observe(
-            episode.fields,
+            self._measured(),
             task_id=episode.task.task_id,
             step_index=len(episode.steps),
-            config=action,
-            reward=reward,
+            config=episode.config,
+            reward=episode.reward,
             done=episode.is_done,
-            metadata=metadata,
+            metadata=episode.metadata,
         )
+
+    def features(self) -> Features:
+        """The observation as encoding.encode encodes it, without making the observation first.
+
+        Raises:
+            EpisodeNotStartedError: Before the first reset.
+        """
+        state = self._simulator.engine.state
+        raw = np.empty((1, len(RAW_NAMES)))
+        features = np.empty(len(FEATURES), np.float32)
+        raw_rows(state.environments, state.metrics, raw.view(RAW)[:, 0])
+        encode_rows(raw, features[None, :])
+        return features
 
     @property
     def state(self) -> ServeState:
@@ -162,7 +210,7 @@ class ServingEnvironment:
             done=episode.is_done,
             total_reward=episode.total_reward,
             config=episode.config,
-            metrics=MetricsSnapshot(**episode.fields),
+            metrics=MetricsSnapshot(**self._measured()),
         )
 
     @property
@@ -184,8 +232,8 @@ class ServingEnvironment:
             trace_seed=episode.trace_seed,
             reward_weights=episode.reward_weights,
             steps=tuple(
-                EpisodeStep(action=action, reward=reward, metrics=MetricsSnapshot(**fields))
-                for action, reward, fields in episode.steps
+                EpisodeStep(action=action, reward=reward, metrics=_read_metrics(measured))
+                for action, reward, measured in episode.steps
             ),
         )
 
@@ -197,6 +245,9 @@ class ServingEnvironment:
         if twin._episode is not None:
             twin._episode.steps = list(twin._episode.steps)
         return twin
+
+    def _measured(self) -> dict[str, Any]:
+        return snapshot(self._simulator.engine.state.metrics[0])
 
     def _running_episode(self) -> _Episode:
         if self._episode is None:
@@ -210,6 +261,10 @@ class ServingEnvironment:
         load = offered_load(requests, self._simulator.engine.deployment, horizon_s=horizon_s)
         facts = asdict(describe(requests, horizon_s=horizon_s))
         return facts | {"rho_mean": load.mean, "rho_peak_10s": load.peak}
+
+
+def _read_metrics(measured: bytes) -> MetricsSnapshot:
+    return MetricsSnapshot(**snapshot(np.frombuffer(measured, METRICS)[0]))
 
 
 def parse_record(model: type[Record], fields: Mapping[str, Any]) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +14,8 @@ from simulator.records import FloatArray
 from simulator.state import GAIN_TERMS, PENALTY_TERMS, REWARD
 
 TERMS = GAIN_TERMS + PENALTY_TERMS
+_COLUMNS = REWARD.names or ()
+_LAYOUT = struct.Struct(f"{len(_COLUMNS)}d")
 
 
 def weight_row(spec: RewardSpec) -> FloatArray:
@@ -39,4 +42,4 @@ def override_weights(spec: RewardSpec, overrides: Mapping[str, float]) -> Reward
 
 def reward_terms(record: np.void) -> dict[str, float]:
     """Every term of a REWARD record by name, each in [0, 1], and the reward itself."""
-    return dict(zip(REWARD.names or (), record.tolist(), strict=True))
+    return dict(zip(_COLUMNS, _LAYOUT.unpack(record.data), strict=True))

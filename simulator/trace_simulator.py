@@ -11,7 +11,7 @@ from llmserve_env.errors import (
     InvalidInputError,
     TierNotOfferedError,
 )
-from llmserve_env.models import MetricsSnapshot, ServeAction
+from llmserve_env.models import MetricsSnapshot, QuantizationTier, ServeAction
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
 from simulator.deployment import draw_step_costs
 from simulator.engine import SimulatedEngine, action_row
@@ -44,6 +44,7 @@ class TraceSimulator:
         self._engine: SimulatedEngine | None = None
         self._requests: RequestBatch | None = None
         self._weights: FloatArray = np.zeros((1, 0))
+        self._tiers: tuple[QuantizationTier, ...] = ()
 
     def reset(self, task: TaskSpec | str, seed: int, *, trace_seed: int | None = None) -> None:
         """Start an episode of a task, or of the shipped task of this name.
@@ -69,6 +70,7 @@ class TraceSimulator:
         """Start an episode of a task under given requests instead of the task's own traffic."""
         if self._engine is None or self._engine.task != task:
             self._engine = SimulatedEngine(task)
+            self._tiers = self._engine.deployment.tiers
         self._engine.reset(0, requests, draw_step_costs(task.deployment, seed))
         self._requests = requests
         self._weights = weight_row(task.reward)[None, :]
@@ -108,15 +110,13 @@ class TraceSimulator:
             InvalidInputError: If the split is asked of a deployment with one GPU.
         """
         engine = self.engine
-        deployment = engine.deployment
         if action.prefill_decode_split and engine.task.deployment.gpus < MAX_REPLICAS:
             raise InvalidInputError(
                 "prefill_decode_split true needs a deployment with 2 gpus, got 1"
             )
-        if action.quantization_tier not in deployment.tiers:
-            raise TierNotOfferedError(
-                deployment.profile.name, action.quantization_tier, deployment.tiers
-            )
+        if action.quantization_tier not in self._tiers:
+            profile = engine.deployment.profile.name
+            raise TierNotOfferedError(profile, action.quantization_tier, self._tiers)
         engine.step(action_row(action)[None, :], self._weights)
 
     def simulate(self, action: ServeAction) -> WindowLog:
@@ -146,7 +146,7 @@ class TraceSimulator:
         """An independent copy that can be stepped ahead without touching this one."""
         twin = object.__new__(type(self))
         twin._engine = None if self._engine is None else self._engine.clone()
-        twin._requests, twin._weights = self._requests, self._weights
+        twin._requests, twin._weights, twin._tiers = self._requests, self._weights, self._tiers
         return twin
 
     def _window_log(self) -> WindowLog:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from simulator.trace_simulator import TraceSimulator
+from simulator.environment import ServingEnvironment
 
 logger = logging.getLogger(__name__)
 
@@ -13,9 +13,10 @@ logger = logging.getLogger(__name__)
 def warm_up() -> float:
     """Play one window, which compiles the kernel or loads it from the cache; return the seconds."""
     began_s = time.perf_counter()
-    simulator = TraceSimulator()
-    simulator.reset("static_workload", seed=0)
-    simulator.advance(simulator.task.default_action)
+    environment = ServingEnvironment()
+    observation = environment.reset(seed=0)
+    environment.advance(observation.config)
+    environment.features()
     return time.perf_counter() - began_s
 
 

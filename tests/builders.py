@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from llmserve_env.models import KNOBS, ServeAction
+from llmserve_env.models import KNOBS, MetricsSnapshot, ServeAction
 from llmserve_env.tasks import Catalogue, TaskSpec
 from simulator.records import RequestBatch, WindowLog
 from simulator.trace_simulator import TraceSimulator
@@ -121,3 +121,9 @@ def started(spec: TaskSpec, batch: RequestBatch, *, seed: int = 0) -> TraceSimul
 def play(simulator: TraceSimulator, held: ServeAction, windows: int) -> list[WindowLog]:
     """The logs of so many windows under one action."""
     return [simulator.simulate(held) for _ in range(windows)]
+
+
+def held(simulator: TraceSimulator, setting: ServeAction, windows: int) -> MetricsSnapshot:
+    """The metrics after so many windows of one action."""
+    play(simulator, setting, windows)
+    return simulator.metrics()

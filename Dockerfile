@@ -1,0 +1,40 @@
+# server/Dockerfile is the same file: `openenv build` looks there, Spaces look here.
+FROM python:3.11-slim AS build
+
+ENV UV_COMPILE_BYTECODE=1 \
+    UV_LINK_MODE=copy \
+    UV_PYTHON_DOWNLOADS=never
+
+RUN pip install --no-cache-dir uv==0.13.8
+WORKDIR /app
+COPY pyproject.toml uv.lock ./
+# The dependencies alone, so that an edit of the sources does not rebuild this layer.
+RUN uv sync --frozen --no-dev --no-install-project --no-cache
+
+
+FROM python:3.11-slim
+
+RUN useradd -m -u 1000 user
+# The kernel is compiled for any CPU: the machine that builds is not the one that serves.
+ENV HOME=/home/user \
+    PATH=/app/.venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    NUMBA_CPU_NAME=generic \
+    NUMBA_CACHE_DIR=/home/user/.cache/numba \
+    ENABLE_WEB_INTERFACE=true \
+    GRADIO_ANALYTICS_ENABLED=False \
+    PORT=7860
+
+WORKDIR /app
+COPY --from=build --chown=user:user /app/.venv .venv
+COPY --chown=user:user . .
+
+USER 1000
+RUN python -m simulator.warm_up
+
+EXPOSE 7860
+# The start takes longer where the compiled kernel cannot be used and is compiled again.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/health', timeout=4)"]
+
+CMD ["python", "-m", "server.app"]

@@ -1,0 +1,1 @@
+"""LLMServeEnv; only `openenv push` looks here, programs import `llmserve_env`."""

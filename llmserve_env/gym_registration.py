@@ -1,0 +1,61 @@
+"""Makes the tasks known to Gymnasium by their ids, as soon as both packages are imported.
+
+Gymnasium 1.0 dropped the entry points by which a package could announce its environments, and
+importing Gymnasium takes longer than all the rest of this package. So it is not imported here:
+whichever of the two comes second triggers the registration.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+ENTRY_POINT = "simulator.gym_factory:make_gym_env"
+_GYMNASIUM = "gymnasium"
+
+
+def register_tasks() -> None:
+    """Register every shipped task that Gymnasium does not know yet."""
+    import gymnasium
+
+    from llmserve_env.tasks import shipped_catalogue
+
+    for task in shipped_catalogue().tasks:
+        if task.gymnasium_id not in gymnasium.registry:
+            gymnasium.register(
+                task.gymnasium_id, entry_point=ENTRY_POINT, kwargs={"task_id": task.task_id}
+            )
+
+
+def register_when_imported() -> None:
+    """Register the tasks now if Gymnasium is imported already, else right after it is."""
+    if _GYMNASIUM in sys.modules:
+        register_tasks()
+    else:
+        sys.meta_path.insert(0, _GymnasiumFinder())
+
+
+class _GymnasiumFinder(MetaPathFinder):
+    """Finds Gymnasium as Python does, and has its loader register the tasks at the end."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, _: ModuleType | None = None, /
+    ) -> ModuleSpec | None:
+        if fullname != _GYMNASIUM:
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is None or spec.loader is None:
+            return None
+        load = spec.loader.exec_module
+
+        def load_and_register(module: ModuleType) -> None:
+            load(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+            register_tasks()
+
+        spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
+        return spec

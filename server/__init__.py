@@ -1,0 +1,1 @@
+"""Puts the environment behind HTTP and WebSocket, as OpenEnv defines them."""

@@ -1,0 +1,101 @@
+"""The server: OpenEnv's application with session-aware routes in place of its stateless ones."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from openenv.core.env_server.http_server import create_app as create_openenv_app
+from openenv.core.env_server.types import ConcurrencyConfig
+
+from llmserve_env.tasks import shipped_catalogue
+from server.body_limit import BodyLimit
+from server.docs_routes import ASSETS_PATH, docs_assets, docs_router
+from server.errors import register_error_handlers
+from server.info_routes import info_router, unavailable_router
+from server.openenv_adapter import (
+    DESCRIPTION,
+    ENVIRONMENT_NAME,
+    OpenEnvServing,
+    WireAction,
+    WireObservation,
+    WireState,
+)
+from server.play_routes import play_router
+from server.sessions import SessionStore
+from server.settings import Settings, publish_for_openenv, read_settings
+from server.socket_guard import LiveSockets, SocketGuard
+from simulator.warm_up import warm_up
+
+TITLE = "LLMServeEnv"
+# OpenEnv registers these first, and the first match wins: they have to go.
+REPLACED_PATHS = {"/reset", "/step", "/state", "/health", "/schema", "/docs", "/redoc"}
+# One episode shared by every visitor, which OpenEnv's own page does not use.
+DROPPED_PATHS = {"/web/reset", "/web/step", "/web/state"}
+SHUTDOWN_GRACE_S = 5
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application, its kernel compiled and every route in place."""
+    warm_up()
+    app = _openenv_app(settings)
+    app.title, app.description = TITLE, DESCRIPTION
+    unwanted = REPLACED_PATHS | DROPPED_PATHS
+    app.router.routes[:] = [
+        route for route in app.router.routes if getattr(route, "path", None) not in unwanted
+    ]
+    store = SessionStore(limit=settings.max_sessions, ttl_s=settings.session_ttl_s)
+    live = LiveSockets()
+    app.include_router(play_router(store))
+    app.include_router(
+        info_router(
+            shipped_catalogue(),
+            settings,
+            count_sessions=lambda: len(store),
+            count_sockets=lambda: live.count,
+        )
+    )
+    app.include_router(unavailable_router())
+    app.include_router(docs_router(TITLE))
+    app.mount(ASSETS_PATH, docs_assets())
+    register_error_handlers(app, retry_after_s=store.retry_after_s)
+    app.add_middleware(SocketGuard, limit_bytes=settings.max_body_bytes, live=live)
+    app.add_middleware(BodyLimit, limit_bytes=settings.max_body_bytes)
+    return app
+
+
+def _openenv_app(settings: Settings) -> FastAPI:
+    publish_for_openenv(settings)
+    # openenv-core 0.3.0 cannot be told the state's class; /schema is ours, so nothing is lost.
+    takes_state = "state_cls" in inspect.signature(create_openenv_app).parameters
+    version_options: dict[str, Any] = {"state_cls": WireState} if takes_state else {}
+    return create_openenv_app(
+        OpenEnvServing,
+        WireAction,
+        WireObservation,
+        env_name=ENVIRONMENT_NAME,
+        concurrency_config=ConcurrencyConfig(
+            max_concurrent_envs=settings.max_sessions, session_timeout=settings.session_ttl_s
+        ),
+        **version_options,
+    )
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    settings = read_settings()
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
+    )
+
+
+app = create_app(read_settings())
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""GET /health, /tasks, /info and /schema: what there is to play and how it is described."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from llmserve_env.errors import NotAvailableError
+from llmserve_env.models import KNOBS
+from llmserve_env.tasks import Catalogue, TaskSpec
+from server.errors import ErrorResponse
+from server.openenv_adapter import (
+    DESCRIPTION,
+    ENVIRONMENT_NAME,
+    WireAction,
+    WireObservation,
+    WireState,
+)
+from server.settings import Settings
+
+UNITS = {
+    "_s": "seconds",
+    "_ms": "milliseconds",
+    "_tps": "tokens per second",
+    "_rps": "requests per second",
+    "_gb": "10^9 bytes",
+    "_fraction": "share from 0 to 1",
+    "_rate": "share from 0 to 1; request_arrival_rate is requests per second",
+    "_per_1k": "US dollars per 1000 output tokens",
+    "cost_so_far": "US dollars",
+    "mean_prompt_length": "tokens",
+}
+# These two rebuild the engine; how long that takes is the task's switch regime.
+SWITCHED_KNOBS = ("quantization_tier", "prefill_decode_split")
+REGIME_LABELS = {"standby": "warm", "warm": "warm", "cold": "cold"}
+
+
+class HealthResponse(BaseModel):
+    """Answer to GET /health; sessions are episodes over HTTP, sockets those on /ws."""
+
+    status: Literal["healthy"] = "healthy"
+    version: str
+    active_sessions: int
+    active_sockets: int
+    uptime_s: float
+
+
+class SchemaResponse(BaseModel):
+    """Answer to GET /schema: JSON schemas of what crosses the wire."""
+
+    action: dict[str, Any]
+    observation: dict[str, Any]
+    state: dict[str, Any]
+
+
+def info_router(
+    catalogue: Catalogue,
+    settings: Settings,
+    *,
+    count_sessions: Callable[[], int],
+    count_sockets: Callable[[], int],
+) -> APIRouter:
+    """The routes that describe this catalogue and this server."""
+    router = APIRouter(tags=["Environment Info"])
+    started_s = time.monotonic()
+
+    @router.get("/health")
+    async def health() -> HealthResponse:
+        """Whether the server answers, and how much it holds."""
+        return HealthResponse(
+            version=catalogue.environment_version,
+            active_sessions=count_sessions(),
+            active_sockets=count_sockets(),
+            uptime_s=time.monotonic() - started_s,
+        )
+
+    @router.get("/tasks")
+    async def tasks() -> dict[str, Any]:
+        """The tasks: knobs, objectives, traffic, deployment, horizon."""
+        return {
+            "environment_version": catalogue.environment_version,
+            "tasks": [describe_task(task) for task in catalogue.tasks],
+        }
+
+    @router.get("/info")
+    async def info() -> dict[str, Any]:
+        """Everything a client can know in advance: schemas, rewards, units, limits."""
+        return {
+            "name": ENVIRONMENT_NAME,
+            "description": DESCRIPTION,
+            "environment_version": catalogue.environment_version,
+            "schemas": schemas().model_dump(),
+            "units": UNITS,
+            "reward_weights": {task.task_id: task.reward.model_dump() for task in catalogue.tasks},
+            "knobs": {task.task_id: knob_labels(task) for task in catalogue.tasks},
+            "limits": settings.model_dump(
+                include={"max_sessions", "session_ttl_s", "max_body_bytes"}
+            ),
+        }
+
+    @router.get("/schema")
+    async def schema() -> SchemaResponse:
+        """The JSON schemas of action, observation and state."""
+        return schemas()
+
+    return router
+
+
+def unavailable_router() -> APIRouter:
+    """The routes that are promised and not there yet; each answers 501."""
+    router = APIRouter(tags=["Not available yet"])
+    responses: dict[int | str, dict[str, Any]] = {
+        int(HTTPStatus.NOT_IMPLEMENTED): {"model": ErrorResponse}
+    }
+
+    @router.get("/grader", responses=responses)
+    @router.post("/grader", responses=responses)
+    async def grader() -> None:
+        """Grading of an episode."""
+        raise NotAvailableError("/grader does not grade yet; use the rewards of the steps")
+
+    @router.get("/baseline", responses=responses)
+    @router.post("/baseline", responses=responses)
+    async def baseline() -> None:
+        """Scores of the baseline agents."""
+        raise NotAvailableError("/baseline has no agents to run yet; play with /reset and /step")
+
+    return router
+
+
+def describe_task(task: TaskSpec) -> dict[str, Any]:
+    """What a client needs to choose a task and to act in it."""
+    facts = task.model_dump(mode="json", exclude={"task_id"}, exclude_none=True)
+    return {"id": task.task_id, "knobs": knob_labels(task)} | facts
+
+
+def knob_labels(task: TaskSpec) -> dict[str, str]:
+    """Per knob: hot (acts at once), warm or cold (serves nothing while it switches), or fixed."""
+    switched = REGIME_LABELS[task.deployment.switch_regime]
+    return {
+        knob: "fixed"
+        if knob not in task.active_actions
+        else (switched if knob in SWITCHED_KNOBS else "hot")
+        for knob in KNOBS
+    }
+
+
+def schemas() -> SchemaResponse:
+    """The schemas of the three records as they cross the wire."""
+    return SchemaResponse(
+        action=WireAction.model_json_schema(),
+        observation=WireObservation.model_json_schema(),
+        state=WireState.model_json_schema(),
+    )

@@ -1,0 +1,117 @@
+"""Puts the environment behind OpenEnv's Environment interface, one object per WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from openenv.core.env_server.interfaces import Environment
+from openenv.core.env_server.types import Action, EnvironmentMetadata, Observation, State
+
+from llmserve_env.errors import LLMServeError
+from llmserve_env.models import KNOBS, ServeAction, ServeObservation, ServeState
+from llmserve_env.tasks import shipped_catalogue
+from simulator.environment import ServingEnvironment
+
+ENVIRONMENT_NAME = "llmserve_env"
+DESCRIPTION = (
+    "A closed-loop LLM serving deployment to control: six knobs (batch cap, KV budget, speculation "
+    "depth, quantization tier, prefill/decode split, priority routing) are set once a second while "
+    "requests arrive, queue, are batched on measured GPU times, and finish or miss their SLO."
+)
+
+
+class WireAction(ServeAction, Action):
+    """ServeAction as OpenEnv's server wants it: with its base class and free `metadata`."""
+
+    def knobs(self) -> ServeAction:
+        """The action itself, without the metadata."""
+        return ServeAction.model_construct(**{knob: getattr(self, knob) for knob in KNOBS})
+
+
+class WireObservation(ServeObservation, Observation):
+    """ServeObservation as OpenEnv's server wants it."""
+
+
+class WireState(ServeState, State):
+    """ServeState as OpenEnv's server wants it."""
+
+
+@dataclass(slots=True)
+class Refusal:
+    """The error that the environment behind one socket raised last, until it is answered."""
+
+    error: LLMServeError | None = None
+
+
+# OpenEnv's /ws answers every exception with the same code; through this the socket guard, which
+# runs in the same task, learns which of our errors it was.
+refusal_of_socket: ContextVar[Refusal | None] = ContextVar("refusal_of_socket", default=None)
+
+
+class OpenEnvServing(Environment[WireAction, WireObservation, WireState]):
+    """A ServingEnvironment behind the interface that OpenEnv's server calls."""
+
+    SUPPORTS_CONCURRENT_SESSIONS = True
+
+    def __init__(self) -> None:
+        """Take the shipped tasks; no episode runs yet."""
+        super().__init__()
+        self._environment = ServingEnvironment()
+
+    def reset(
+        self, seed: int | None = None, episode_id: str | None = None, **fields: Any
+    ) -> WireObservation:
+        """Start an episode; `fields` are the other fields of ResetOptions."""
+        observation = self._environment.reset(seed=seed, episode_id=episode_id, **fields)
+        return WireObservation.model_construct(**dict(observation))
+
+    def step(
+        self,
+        action: WireAction,
+        timeout_s: float | None = None,  # noqa: ARG002  OpenEnv's signature; a window cannot hang
+        **_: Any,
+    ) -> WireObservation:
+        """Hold the action for one window."""
+        return WireObservation.model_construct(**dict(self._environment.step(action.knobs())))
+
+    async def reset_async(
+        self, seed: int | None = None, episode_id: str | None = None, **fields: Any
+    ) -> WireObservation:
+        """`reset` in a thread: drawing an episode's traffic takes milliseconds."""
+        try:
+            return await asyncio.to_thread(self.reset, seed=seed, episode_id=episode_id, **fields)
+        except LLMServeError as error:
+            _remember(error)
+            raise
+
+    async def step_async(
+        self, action: WireAction, timeout_s: float | None = None, **fields: Any
+    ) -> WireObservation:
+        """`step` on the event loop: a window costs less than handing it to a thread."""
+        try:
+            return self.step(action, timeout_s=timeout_s, **fields)
+        except LLMServeError as error:
+            _remember(error)
+            raise
+
+    @property
+    def state(self) -> WireState:
+        """Where the episode stands."""
+        return WireState.model_construct(**dict(self._environment.state))
+
+    def get_metadata(self) -> EnvironmentMetadata:
+        """What /metadata and the web page say about the environment."""
+        return EnvironmentMetadata(
+            name=ENVIRONMENT_NAME,
+            description=DESCRIPTION,
+            version=shipped_catalogue().environment_version,
+        )
+
+
+def _remember(error: LLMServeError) -> None:
+    refusal = refusal_of_socket.get()
+    if refusal is not None:
+        refusal.error = error

@@ -1,0 +1,115 @@
+import pytest
+
+from llmserve_env.errors import CapacityReachedError, EpisodeNotStartedError, UnknownSessionError
+from server.sessions import SessionStore
+from simulator.environment import ServingEnvironment
+
+
+class Clock:
+    now_s = 1000.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store(clock):
+    return SessionStore(limit=2, ttl_s=600.0, clock=clock)
+
+
+@pytest.fixture
+def environment():
+    return ServingEnvironment()
+
+
+def test_a_session_is_found_by_its_id(store, environment):
+    session = store.add(environment)
+
+    assert store.get(session.session_id) is session
+
+
+def test_without_an_id_the_most_recently_used_session_answers(store, environment):
+    first = store.add(environment)
+    second = store.add(environment)
+    assert store.get(None) is second
+
+    store.get(first.session_id)
+
+    assert store.get(None) is first
+
+
+def test_without_any_session_the_episode_has_not_started(store):
+    with pytest.raises(EpisodeNotStartedError):
+        store.get(None)
+
+
+def test_an_id_nobody_was_given_is_unknown(store):
+    with pytest.raises(UnknownSessionError, match="made-up"):
+        store.get("made-up")
+
+
+def test_an_idle_session_expires(store, environment, clock):
+    session = store.add(environment)
+    clock.now_s += 600.1
+
+    with pytest.raises(UnknownSessionError):
+        store.get(session.session_id)
+    assert len(store) == 0
+
+
+def test_use_keeps_a_session_alive(store, environment, clock):
+    session = store.add(environment)
+    clock.now_s += 500.0
+    store.get(session.session_id)
+    clock.now_s += 500.0
+
+    assert store.get(session.session_id) is session
+
+
+def test_a_full_store_refuses_and_says_when_the_oldest_expires(store, environment, clock):
+    store.add(environment)
+    clock.now_s += 100.0
+    store.add(environment)
+
+    with pytest.raises(CapacityReachedError, match="all 2 sessions"):
+        store.add(environment)
+    assert store.retry_after_s() == 500
+
+
+def test_a_full_store_closes_an_expired_session(store, environment, clock):
+    old = store.add(environment)
+    clock.now_s += 400.0
+    kept = store.add(environment)
+    clock.now_s += 300.0
+
+    store.add(environment)
+
+    assert store.get(kept.session_id) is kept
+    with pytest.raises(UnknownSessionError):
+        store.get(old.session_id)
+
+
+def test_a_full_store_closes_a_finished_episode(store, environment):
+    running = store.add(environment)
+    finished = store.add(environment)
+    finished.is_finished = True
+
+    store.add(environment)
+
+    assert store.get(running.session_id) is running
+    with pytest.raises(UnknownSessionError):
+        store.get(finished.session_id)
+
+
+def test_a_closed_session_frees_its_place(store, environment):
+    session = store.add(environment)
+    store.close(session.session_id)
+
+    assert len(store) == 0
+    with pytest.raises(UnknownSessionError):
+        store.close(session.session_id)
