@@ -81,7 +81,7 @@ class TaskSpec(Spec):
     description: str
     gymnasium_id: str
     windows: int = Field(ge=1, le=10_000)
-    window_s: Positive = 1.0
+    window_s: float = Field(default=1.0, gt=0.0, le=60.0)
     active_actions: tuple[str, ...] = Field(min_length=1)
     default_action: ServeAction = Field(
         description="In force at reset; inactive knobs stay at its values."

@@ -100,6 +100,7 @@ def kernel_timings(repeats: int, sizes: Sequence[int], episodes: int) -> list[Ti
     static, bursty, adversarial = shipped_catalogue().tasks
     loads = {f"{rate:g} rps": with_rate(static, rate) for rate in (5.0, 10.0, 20.0, 50.0)}
     loads |= {
+        "10 rps, 180 output tokens": with_rate(static, 10.0, output_tokens=180),
         "static_workload": static,
         "bursty_workload, bursts": bursty,
         "adversarial_multitenant, bursts": adversarial,

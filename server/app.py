@@ -42,6 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
     warm_up()
     app = _openenv_app(settings)
     app.title, app.description = TITLE, DESCRIPTION
+    app.contact, app.license_info = None, {"name": "MIT", "identifier": "MIT"}
     unwanted = REPLACED_PATHS | DROPPED_PATHS
     app.router.routes[:] = [
         route for route in app.router.routes if getattr(route, "path", None) not in unwanted
@@ -68,9 +69,10 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _openenv_app(settings: Settings) -> FastAPI:
     publish_for_openenv(settings)
-    # openenv-core 0.3.0 cannot be told the state's class; /schema is ours, so nothing is lost.
-    takes_state = "state_cls" in inspect.signature(create_openenv_app).parameters
-    version_options: dict[str, Any] = {"state_cls": WireState} if takes_state else {}
+    # openenv-core 0.3.0 knows neither; /schema is ours, so only the page's title is lost.
+    known = inspect.signature(create_openenv_app).parameters
+    wanted: dict[str, Any] = {"state_cls": WireState, "title_override": TITLE}
+    version_options = {name: value for name, value in wanted.items() if name in known}
     return create_openenv_app(
         OpenEnvServing,
         WireAction,

@@ -168,28 +168,30 @@ def _evacuate(lane: Lane) -> None:
     """Abandon what runs: progress is kept as text, its KV is lost and will be recomputed."""
     for replica in range(lane.fleet.gpus):
         state = lane.replicas[replica]
+        # The step in flight is lost: its sequences had their last token when it began.
+        since_s = state.began_s if state.mode == ITERATING else lane.env.now_s
         while state.decoding > 0:
-            _interrupt(lane, remove_decode(lane, replica, state.decoding - 1))
+            _interrupt(lane, remove_decode(lane, replica, state.decoding - 1), since_s)
         while state.prefilling > 0:
-            _interrupt(lane, remove_prefill(lane, replica, state.prefilling - 1))
+            _interrupt(lane, remove_prefill(lane, replica, state.prefilling - 1), since_s)
         state.handoff_blocks = 0
     index = lane.env.handoff_head
     while index != NOBODY:
         following = lane.requests[index].next_waiting
-        _interrupt(lane, index)
+        _interrupt(lane, index, lane.env.now_s)
         index = following
     lane.env.handoff_head, lane.env.handoff_tail = NOBODY, NOBODY
     lane.env.handoff_moving = NOBODY
 
 
 @inlined
-def _interrupt(lane: Lane, index: int) -> None:
+def _interrupt(lane: Lane, index: int, since_s: float) -> None:
     request = lane.requests[index]
     request.status = QUEUED
     request.preemptions += 1
     lane.window.preemptions += 1
     if not math.isnan(request.first_token_s) and math.isnan(request.last_token_s):
-        request.last_token_s = lane.env.now_s
+        request.last_token_s = since_s
 
 
 @inlined

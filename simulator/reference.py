@@ -62,7 +62,11 @@ class ReferenceEngine(ReferenceScheduler):
                     replica.free_at_s = self.now_s
             return
         for replica in self.replicas:
-            for request in replica.running + replica.held:
+            # The step in flight is lost: its sequences had their last token when it began.
+            since_s = replica.began_s if replica.is_iterating else self.now_s
+            for request in replica.running:
+                self.interrupt(request, since_s)
+            for request in replica.held:
                 self.interrupt(request, self.now_s)
         waiting = [request for request in self.requests if request.status == QUEUED]
         ready_s = self.now_s + self.deployment.profile.switching.stall_s(self.spec.switch_regime)

@@ -64,3 +64,11 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log_path: Pa
         except httpx.TransportError:
             time.sleep(0.2)
     raise RuntimeError(f"the server did not start:\n{log_path.read_text()[-4000:]}")
+
+
+def error_of(response):
+    """The error in a response, which must have the one shape that all errors have."""
+    body = response.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message", "details"}
+    return body["error"]

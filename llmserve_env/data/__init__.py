@@ -1,0 +1,1 @@
+"""The data files of the contract: the task catalogue."""

@@ -280,7 +280,6 @@ def test_inter_token_latencies_add_up_to_the_time_from_first_to_last_token():
     assert time_between_tokens_s(logs) == pytest.approx(decode_s, rel=1e-12)
 
 
-@pytest.mark.xfail(strict=True, reason="the gap misses the step in flight when a switch begins")
 def test_inter_token_latencies_add_up_across_a_switch():
     simulator = started(task(), requests([0.0], output=150))
 
