@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from typing import Any
 
 import uvicorn
@@ -29,6 +30,9 @@ from server.settings import Settings, publish_for_openenv, read_settings
 from server.socket_guard import LiveSockets, SocketGuard
 from simulator.warm_up import warm_up
 
+# The server's own logger: it is set up before the application is imported.
+logger = logging.getLogger("uvicorn.error")
+
 TITLE = "LLMServeEnv"
 # OpenEnv registers these first, and the first match wins: they have to go.
 REPLACED_PATHS = {"/reset", "/step", "/state", "/health", "/schema", "/docs", "/redoc"}
@@ -39,6 +43,7 @@ SHUTDOWN_GRACE_S = 5
 
 def create_app(settings: Settings) -> FastAPI:
     """The application, its kernel compiled and every route in place."""
+    logger.info("Loading the engine; the first start compiles it, which takes up to a minute")
     warm_up()
     app = _openenv_app(settings)
     app.title, app.description = TITLE, DESCRIPTION
