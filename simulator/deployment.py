@@ -143,12 +143,21 @@ def _fleet(spec: DeploymentSpec, profile: Profile) -> Records:
 
 
 def _terms(task: TaskSpec, profile: Profile) -> Records:
+    granted_bytes = task.deployment.memory_limit_gb * BYTES_PER_GB
+    reachable = _reachable_tiers(task, profile)
+    least_bytes = min(profile.tier(tier).weight_bytes for tier in reachable)
+    least_bytes += profile.serving.activation_bytes
     values: dict[str, float] = {
         "api_s": profile.serving.api_s,
         "usd_per_gpu_s": profile.gpu.usd_per_hour / SECONDS_PER_HOUR,
-        "memory_limit_bytes": task.deployment.memory_limit_gb * BYTES_PER_GB,
+        "memory_limit_bytes": granted_bytes,
         "activation_bytes": profile.serving.activation_bytes,
         "block_bytes": _block_bytes(profile),
+        "largest_pool_blocks": max(
+            _pool_blocks(task.deployment, profile, tier) for tier in reachable
+        ),
+        "least_reserved_fraction": least_bytes / granted_bytes,
+        "most_reserved_fraction": profile.serving.memory_utilisation_fraction,
         "active_knobs": len(task.active_actions),
     }
     for tier in TIERS:
@@ -156,10 +165,19 @@ def _terms(task: TaskSpec, profile: Profile) -> Records:
         values[f"weight_bytes_{tier.lower()}"] = (
             profile.tier(tier).weight_bytes if offered else math.nan
         )
+        values[f"quality_{tier.lower()}"] = profile.tier(tier).quality if offered else math.nan
     for priority_class in range(CLASSES):
         values[f"ttft_slo_s_{priority_class}"] = task.slo.ttft_ms[priority_class] * SECONDS_PER_MS
         values[f"itl_slo_s_{priority_class}"] = task.slo.itl_ms[priority_class] * SECONDS_PER_MS
     return _record(TERMS, values)
+
+
+def _reachable_tiers(task: TaskSpec, profile: Profile) -> tuple[QuantizationTier, ...]:
+    """The tiers that the task's policies can choose from."""
+    if "quantization_tier" not in task.active_actions:
+        return (task.default_action.quantization_tier,)
+    spec = task.deployment
+    return tuple(tier for tier in profile.offered if _pool_blocks(spec, profile, tier) > 0)
 
 
 def _record(dtype: np.dtype[np.void], values: dict[str, float]) -> Records:

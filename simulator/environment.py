@@ -214,6 +214,15 @@ class ServingEnvironment:
         )
 
     @property
+    def actions(self) -> tuple[ServeAction, ...]:
+        """The actions of the episode so far.
+
+        Raises:
+            EpisodeNotStartedError: Before the first reset.
+        """
+        return tuple(action for action, _, _ in self._running_episode().steps)
+
+    @property
     def simulator(self) -> TraceSimulator:
         """The simulator behind the episode: requests, per-request results, engine state."""
         return self._simulator

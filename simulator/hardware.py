@@ -68,6 +68,11 @@ class Tier:
     recovery_openllm_v2: float
     recovery_arena_hard: float
 
+    @property
+    def quality(self) -> float:
+        """What an answer is worth against the unquantized model's: the mean of the recoveries."""
+        return (self.recovery_openllm_v1 + self.recovery_openllm_v2 + self.recovery_arena_hard) / 3
+
 
 @dataclass(frozen=True, slots=True)
 class Int4Uncertainty:

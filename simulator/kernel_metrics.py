@@ -197,15 +197,19 @@ def _measure_resources(lane: Lane, terms: Record, m: Record, window_s: float) ->
         used += state.prefill_blocks + state.handoff_blocks
     if env.tier == 0:
         weights, pool = terms.weight_bytes_fp16, lane.fleet.pool_blocks_fp16
+        m.quality = terms.quality_fp16
     elif env.tier == 1:
         weights, pool = terms.weight_bytes_int8, lane.fleet.pool_blocks_int8
+        m.quality = terms.quality_int8
     else:
         weights, pool = terms.weight_bytes_int4, lane.fleet.pool_blocks_int4
+        m.quality = terms.quality_int4
     fixed = gpus * (weights + terms.activation_bytes)
     m.kv_used_fraction = min(used / (gpus * pool), 1.0)
     m.memory_used_bytes = fixed + used * terms.block_bytes
     m.memory_reserved_bytes = fixed + gpus * env.budget_blocks * terms.block_bytes
     m.reserved_fraction = m.memory_reserved_bytes / (gpus * terms.memory_limit_bytes)
+    m.kv_reserved_fraction = env.budget_blocks / terms.largest_pool_blocks
     m.busy_fraction = min(lane.window.busy_s / (gpus * window_s), 1.0)
 
 
@@ -213,12 +217,14 @@ def _measure_resources(lane: Lane, terms: Record, m: Record, window_s: float) ->
 def _measure_cost(
     lane: Lane, terms: Record, ledger: npt.NDArray[np.float64], m: Record, window_s: float
 ) -> None:
-    """Pay for the larger of the share of memory reserved and the share of time busy.
+    """Pay for the share of the GPU whose memory is reserved, busy or not, as slices are leased.
 
-    Source: dominant-resource share, Ghodsi et al. 2011 (NSDI).
+    The dominant-resource share (Ghodsi et al. 2011, NSDI) would be the time in nearly every
+    window: a GPU that decodes anything at all is busy, whatever is reserved.
     """
-    m.dominant_share = max(m.reserved_fraction, m.busy_fraction)
-    m.cost_usd = lane.fleet.gpus * terms.usd_per_gpu_s * window_s * m.dominant_share
+    most = terms.most_reserved_fraction
+    m.saved_fraction = (most - m.reserved_fraction) / (most - terms.least_reserved_fraction)
+    m.cost_usd = lane.fleet.gpus * terms.usd_per_gpu_s * window_s * m.reserved_fraction
     lane.env.cost_usd += m.cost_usd
     m.cost_total_usd = lane.env.cost_usd
     row = (lane.env.windows - 1) % PERCENTILE_WINDOWS

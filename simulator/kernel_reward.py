@@ -18,13 +18,14 @@ def reward_window(m: Record, w: npt.NDArray[np.float64], r: Record) -> None:
     """Fill a REWARD record from METRICS; `w` holds the terms' weights in the order of REWARD."""
     decided = m.decided_0 + m.decided_1 + m.decided_2 + m.overdue
     met = m.met_0 + m.met_1 + m.met_2
-    r.throughput = _share(m.met_tokens, m.met_tokens + m.missed_tokens)
-    r.ttft = m.ttft_utility
-    r.slo = _share(met, decided)
-    r.memory = 1.0 - m.reserved_fraction
-    r.cost = 1.0 - m.dominant_share
+    attained = _share(met, decided)
+    r.throughput = m.quality * _share(m.met_tokens, m.met_tokens + m.missed_tokens)
+    r.ttft = m.quality * m.ttft_utility
+    r.slo = m.quality * attained
+    r.memory = 1.0 - m.kv_reserved_fraction
+    r.cost = m.saved_fraction
     r.stability = 1.0 - m.moved_fraction
-    r.violation = 1.0 - r.slo
+    r.violation = 1.0 - attained
     r.preemption = m.preemptions / max(m.running + m.preemptions, 1)
     r.drop = m.dropped / max(decided, 1)
     gain = w[0] * r.throughput + w[1] * r.ttft + w[2] * r.slo

@@ -98,4 +98,4 @@ def test_an_episode_without_requests_costs_memory_and_serves_nothing():
     metrics = engine.state.metrics[0]
     assert metrics["output_tps"] == 0.0
     assert metrics["busy_fraction"] == 0.0
-    assert metrics["dominant_share"] == metrics["reserved_fraction"]
+    assert metrics["cost_usd"] == pytest.approx(1.50 / 3600 * metrics["reserved_fraction"])

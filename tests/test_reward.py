@@ -28,7 +28,7 @@ def test_serving_everyone_in_time_earns_all_gains_but_cost():
 
     assert terms["throughput"] == terms["ttft"] == terms["slo"] == terms["stability"] == 1.0
     assert terms["violation"] == terms["preemption"] == terms["drop"] == 0.0
-    assert terms["cost"] == pytest.approx(0.1, abs=1e-3)
+    assert terms["cost"] == pytest.approx(0.0, abs=1e-3)
 
 
 def test_an_empty_window_misses_nothing():
@@ -64,8 +64,34 @@ def test_memory_and_cost_rise_as_less_is_reserved():
     whole = terms_after(started(task(), requests([])), action())
     tenth = terms_after(started(task(), requests([])), action(kv_budget_fraction=0.1))
 
-    assert whole["memory"] == whole["cost"] == pytest.approx(0.1, abs=1e-3)
-    assert tenth["memory"] == tenth["cost"] == pytest.approx(0.522, abs=1e-3)
+    # KV of FP16 is 18.74 GB of 40 granted, of INT4, the largest pool, 29.10 GB.
+    assert whole["memory"] == pytest.approx(0.356, abs=1e-3)
+    assert tenth["memory"] == pytest.approx(0.936, abs=1e-3)
+    # Weights and activations: 17.26 GB in FP16, 6.90 GB in INT4; 36 GB may be used.
+    assert whole["cost"] == pytest.approx(0.0, abs=1e-3)
+    assert tenth["cost"] == pytest.approx((36.0 - 17.26 - 1.874) / (36.0 - 6.90), abs=1e-3)
+
+
+def test_a_smaller_tier_costs_quality_and_saves_money():
+    full = terms_after(started(task(), requests([])), action(kv_budget_fraction=0.1))
+    batch = requests([3.1])
+    simulator = started(task(default_action=action(quantization_tier="INT4")), batch)
+    small = terms_after(simulator, *[action(quantization_tier="INT4", kv_budget_fraction=0.1)] * 4)
+
+    # The mean of 0.989, 0.961 and 0.930.
+    assert small["throughput"] == small["slo"] == small["ttft"] == pytest.approx(0.96)
+    assert small["violation"] == 0.0
+    assert small["cost"] == pytest.approx(0.9, abs=1e-3)
+    assert full["cost"] < 0.6
+
+
+def test_memory_is_reckoned_by_the_tiers_that_the_task_can_reach():
+    spec = task(active_actions=["batch_cap", "kv_budget_fraction"])
+
+    terms = terms_after(started(spec, requests([])), action(kv_budget_fraction=0.25))
+
+    assert terms["memory"] == pytest.approx(0.75, abs=1e-3)
+    assert terms["cost"] == pytest.approx(0.75, abs=1e-3)
 
 
 def test_stability_falls_with_every_knob_that_moves():
@@ -110,8 +136,8 @@ def test_the_reward_is_the_weighted_mean_of_gains_less_the_penalties():
 
     terms = terms_after(simulator, action(batch_cap=1), action(batch_cap=1))
 
-    # Nothing in time (0 of 3), 10 % of the memory unreserved (0.1 of 1), all violated.
-    assert terms["reward"] == pytest.approx(0.025 - 0.25, abs=1e-3)
+    # Nothing in time (0 of 3), 35.6 % of the largest pool unreserved (0.356 of 1), all violated.
+    assert terms["reward"] == pytest.approx(0.089 - 0.25, abs=1e-3)
 
 
 def test_overrides_replace_only_what_they_name():
