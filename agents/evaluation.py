@@ -1,0 +1,209 @@
+"""Plays agents over tasks and seeds, in one process or many, and records every episode."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Final
+
+from agents.base import Agent
+from agents.registry import make_agent
+from agents.rollout import Episode, play_episode
+from llmserve_env.errors import InvalidInputError, LLMServeError
+from llmserve_env.gym_env import Episodes
+from llmserve_env.models import MAX_SEED, ServeObservation
+from llmserve_env.tasks import TaskSpec, shipped_catalogue
+from simulator.environment import ServingEnvironment
+from simulator.reward import TERMS
+from simulator.rng import stream
+
+# Sums over the windows of an episode.
+COUNTED: Final = ("finished_requests", "dropped_requests", "rejected_requests", "eviction_events")
+# Means over the windows of an episode.
+AVERAGED: Final = ("goodput_tps", "throughput_tps", "gpu_memory_reserved_gb")
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRecord:
+    """What an agent reached in one episode.
+
+    Attributes:
+        agent: As it was asked for.
+        task_id: Task.
+        seed: Of the episode and of its traffic.
+        raw_score: Mean reward of a window under the task's own weights.
+        total_reward: Sum of the rewards.
+        terms: Mean of every term of the reward over the windows, by name.
+        metrics: Sums of COUNTED and means of AVERAGED over the windows, and `cost_usd`.
+    """
+
+    agent: str
+    task_id: str
+    seed: int
+    raw_score: float
+    total_reward: float
+    terms: dict[str, float]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One episode to be played."""
+
+    agent: str
+    task_id: str
+    seed: int
+
+
+def jobs_of(agents: Sequence[str], task_ids: Sequence[str], seeds: Sequence[int]) -> list[Job]:
+    """Every agent on every task and seed, in this order, the seeds fastest."""
+    return [Job(*fields) for fields in product(agents, task_ids, seeds)]
+
+
+def play(
+    wanted: Sequence[Job],
+    *,
+    processes: int = 1,
+    on_episode: Callable[[EpisodeRecord], None] | None = None,
+) -> list[EpisodeRecord]:
+    """One record per job, in the order of the jobs.
+
+    Every episode has an agent of its own, so the records do not depend on which process plays it.
+
+    Args:
+        wanted: What is played.
+        processes: How many play; 1 plays in this one.
+        on_episode: Called after every episode, in order.
+
+    Raises:
+        LLMServeError: If an agent or a task does not exist, an agent cannot play a task or does
+            what is not allowed, or there is no process to play.
+    """
+    if processes < 1:
+        raise InvalidInputError(f"processes must be at least 1, got {processes}")
+    for name, task_id in dict.fromkeys((job.agent, job.task_id) for job in wanted):
+        # Here and not in the middle of the episodes: whoever waits for hours should know now.
+        make_checked(name).reset(shipped_catalogue().get(task_id), 0)
+    records = []
+    with _players(min(processes, len(wanted))) as played:
+        for record in played(wanted):
+            records.append(record)
+            if on_episode is not None:
+                on_episode(record)
+    return records
+
+
+def make_checked(name: str) -> Agent:
+    """A new agent; what its class needs to be made is nothing.
+
+    Raises:
+        InvalidInputError: If the name stands for nothing, or making it takes arguments.
+    """
+    try:
+        return make_agent(name)
+    except TypeError as error:
+        raise InvalidInputError(f"agent {name!r} cannot be made: {error}") from error
+
+
+def play_job(job: Job, episodes: Episodes | None = None) -> EpisodeRecord:
+    """The record of one episode.
+
+    Args:
+        job: What is played by whom.
+        episodes: Where it is played; the environment that this process keeps if left out.
+
+    Raises:
+        InvalidInputError: If the agent does not exist or does what is not allowed, naming the job.
+        UnknownTaskError: If the task does not exist.
+    """
+    task = shipped_catalogue().get(job.task_id)
+    tally = _Tally()
+    try:
+        episode = play_episode(
+            make_agent(job.agent),
+            task,
+            job.seed,
+            episodes=_environment() if episodes is None else episodes,
+            agent_seed=agent_seed_of(job.seed),
+            on_window=tally.add,
+        )
+    except LLMServeError as error:
+        # One class for all of them: the others do not survive the way between processes.
+        where = f"{job.agent} on {job.task_id}, seed {job.seed}"
+        raise InvalidInputError(f"{where}: {error}") from error
+    return _record(job, task, episode, tally)
+
+
+def agent_seed_of(seed: int) -> int:
+    """The seed of an agent's own random numbers: fixed by the episode's, which it does not tell."""
+    return int(stream(seed, "agent").integers(MAX_SEED))
+
+
+class _Tally:
+    """Adds up the windows of an episode."""
+
+    def __init__(self) -> None:
+        self._sums = dict.fromkeys((*COUNTED, *AVERAGED), 0.0)
+
+    def add(self, observation: ServeObservation) -> None:
+        for name in self._sums:
+            self._sums[name] += getattr(observation, name)
+
+    def metrics(self, windows: int) -> dict[str, float]:
+        averages = {name: self._sums[name] / windows for name in AVERAGED}
+        return {name: self._sums[name] for name in COUNTED} | averages
+
+
+def _record(job: Job, task: TaskSpec, episode: Episode, tally: _Tally) -> EpisodeRecord:
+    terms = dict(zip(TERMS, episode.terms.mean(axis=0).tolist(), strict=True))
+    return EpisodeRecord(
+        agent=job.agent,
+        task_id=job.task_id,
+        seed=job.seed,
+        # Summed exactly, as the grader sums.
+        raw_score=math.fsum(episode.rewards) / task.windows,
+        total_reward=math.fsum(episode.rewards),
+        terms=terms,
+        metrics=tally.metrics(task.windows) | {"cost_usd": episode.last.cost_so_far},
+    )
+
+
+@cache
+def _environment() -> ServingEnvironment:
+    """The one environment of this process: its buffers serve every episode."""
+    return ServingEnvironment()
+
+
+Player = Callable[[Sequence[Job]], Iterator[EpisodeRecord]]
+
+
+@contextmanager
+def _players(processes: int) -> Iterator[Player]:
+    """What plays jobs in order; on the way out of a failure or an interrupt, at once."""
+    if processes <= 1:
+        yield lambda jobs: map(play_job, jobs)
+        return
+    # Spawned, not forked: a forked child of a threaded process may wait for ever.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_ignore_interrupts)
+    before = set(multiprocessing.active_children())
+    try:
+        yield lambda jobs: pool.map(play_job, jobs)
+    except BaseException:
+        for child in set(multiprocessing.active_children()) - before:
+            child.terminate()
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the parent, which ends its children."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

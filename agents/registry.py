@@ -1,0 +1,144 @@
+"""Every agent by name, and agents of other people's modules by `module:Class`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Final
+
+from agents.aimd import AimdAgent
+from agents.base import Agent, AgentEntry
+from agents.clairvoyant import ClairvoyantAgent
+from agents.dynamic_sd import DynamicSdAgent
+from agents.heuristic import HeuristicAgent
+from agents.mpc import MpcAgent
+from agents.reactive import ReactiveAgent
+from agents.simple import BestConstantAgent, ConstantAgent, RandomAgent
+from llmserve_env.errors import InvalidInputError
+
+CONSTANT: Final = "constant"
+_ENTRIES: Final = (
+    AgentEntry(
+        name="random",
+        description="Every knob anew each window, uniformly from the task's levels.",
+        make=RandomAgent,
+        is_deterministic=False,
+    ),
+    AgentEntry(
+        name="vllm_default",
+        description="vLLM's defaults throughout.",
+        make=ConstantAgent,
+    ),
+    AgentEntry(
+        name="best_constant",
+        description="The best constant action that a search on training seeds found.",
+        make=BestConstantAgent,
+    ),
+    AgentEntry(
+        name="heuristic",
+        description="Rules from the literature (Orca, vLLM, Decima), none tuned.",
+        make=HeuristicAgent,
+    ),
+    AgentEntry(
+        name="aimd",
+        description="Batch cap by additive increase and multiplicative decrease on latency.",
+        make=AimdAgent,
+    ),
+    AgentEntry(
+        name="dynamic_sd",
+        description="vLLM's speculation depth by batch size, the rest default.",
+        make=DynamicSdAgent,
+    ),
+    AgentEntry(
+        name="reactive",
+        description="Thresholds on a smoothed load, tuned per task on training seeds.",
+        make=ReactiveAgent,
+    ),
+    AgentEntry(
+        name="mpc",
+        description="Plans on twins of the deployment, fed with what was seen, and on forecasts.",
+        make=MpcAgent,
+    ),
+    AgentEntry(
+        name="clairvoyant",
+        description="Plans the whole episode knowing every request to come: a bound, not a rival.",
+        make=ClairvoyantAgent,
+        sees_future=True,
+    ),
+)
+_BY_NAME: Final = {entry.name: entry for entry in _ENTRIES}
+
+
+def agent_names() -> tuple[str, ...]:
+    """The names of the agents that need no argument."""
+    return tuple(_BY_NAME)
+
+
+def agent_entry(name: str) -> AgentEntry:
+    """The agent of this name: one of agent_names(), `constant:JSON` or `module:Class`.
+
+    The JSON is an object of knobs; those left out keep the task's default. The class is made
+    without arguments and has `reset` and `act`, as base.Agent says. It is imported: name only
+    modules that you trust.
+
+    Raises:
+        InvalidInputError: If the name stands for nothing, naming what exists.
+    """
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    kind, colon, argument = name.partition(":")
+    if colon and kind == CONSTANT:
+        return _constant_entry(name, argument)
+    if colon:
+        return _imported_entry(name, kind, argument)
+    raise InvalidInputError(
+        f"unknown agent {name!r}; known agents: {', '.join(_BY_NAME)}, "
+        f'{CONSTANT}:JSON as in {CONSTANT}:{{"batch_cap": 64}}, or module:Class'
+    )
+
+
+def make_agent(name: str) -> Agent:
+    """A new agent, ready for its first reset.
+
+    Raises:
+        InvalidInputError: If the name stands for nothing, naming what exists.
+    """
+    return agent_entry(name).make()
+
+
+def _constant_entry(name: str, text: str) -> AgentEntry:
+    try:
+        knobs = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInputError(f"agent {name!r}: no JSON after the colon: {error}") from error
+    if not isinstance(knobs, dict):
+        raise InvalidInputError(f"agent {name!r}: need an object of knobs, got {text}")
+    return AgentEntry(
+        name=name,
+        description="One action throughout.",
+        make=lambda: ConstantAgent(knobs),
+    )
+
+
+def _imported_entry(name: str, module: str, attribute: str) -> AgentEntry:
+    try:
+        loaded = importlib.import_module(module)
+    except (ImportError, ValueError) as error:
+        raise InvalidInputError(
+            f"agent {name!r}: cannot import module {module!r}: {error}"
+        ) from error
+    made = getattr(loaded, attribute, None)
+    if not callable(made):
+        raise InvalidInputError(f"agent {name!r}: module {module!r} has no class {attribute!r}")
+    missing = [method for method in ("reset", "act") if not hasattr(made, method)]
+    if missing:
+        raise InvalidInputError(
+            f"agent {name!r}: {attribute} has no {' and no '.join(missing)}; an agent has reset "
+            f"and act"
+        )
+    return AgentEntry(
+        name=name,
+        description=f"{attribute} of {module}.",
+        make=made,
+        is_deterministic=False,
+    )

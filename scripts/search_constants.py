@@ -1,0 +1,182 @@
+"""Searches the best constant action of a task and writes agents/data/best_constants.json.
+
+    python -m scripts.search_constants [--task ID|all] [--candidates 512] [--processes 2]
+
+A scrambled Sobol sequence over the active knobs is screened on training seeds, on few at first so
+that hopeless actions cost little; the best are improved knob by knob; the finalists are compared on
+more training seeds, and validation seeds choose among them. Test seeds are never touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+from scipy.stats import qmc
+
+from agents.batch import FloatArray
+from agents.knobs import (
+    KV_STEPS_PER_ONE,
+    LARGEST_CAP,
+    LARGEST_KV,
+    SMALLEST_KV,
+    KnobMenu,
+    Setting,
+    clip_cap,
+    clip_kv,
+)
+from agents.tuned_files import BestConstants, Choice, Provenance, read_tuned, write_tuned
+from llmserve_env.models import KNOBS, ServeAction
+from llmserve_env.splits import split_seeds
+from llmserve_env.tasks import TaskSpec, shipped_catalogue
+from scripts.search_tools import Crew, crew, score_action
+from simulator.rng import stream
+
+SCREENING_SEEDS: Final = (4, 16)
+# Share of the candidates that the second screening sees.
+SURVIVORS: Final = 0.3
+STARTS: Final = 6
+FINAL_TRAIN_SEEDS: Final = 48
+VALIDATION_SEEDS: Final = 64
+DRAWN_KV_STEPS_PER_ONE: Final = 20
+# Coordinate steps, coarse and then fine: factors on the cap, hundredths of the KV budget.
+CAP_FACTORS: Final = ((0.5, 0.7, 1.4, 2.0), (0.84, 1.19))
+KV_STEPS: Final = ((-15, -5, 5, 15), (-2, 2))
+DEPTH_STEPS: Final = ((-2, -1, 1, 2), (-1, 1))
+MAX_PASSES: Final = 6
+
+
+def drawn_actions(menu: KnobMenu, count: int) -> list[ServeAction]:
+    """Distinct actions spread over the knobs that move; fewer only if the menu has no more."""
+    doublings = math.ceil(math.log2(4 * count))
+    points = qmc.Sobol(len(KNOBS), rng=stream(0, "search_constants")).random_base2(doublings)
+    actions = {_setting_at(menu, point): None for point in points}
+    return list(dict.fromkeys(map(menu.action, actions)))[:count]
+
+
+def _setting_at(menu: KnobMenu, point: FloatArray) -> Setting:
+    kv = SMALLEST_KV + point[1] * (LARGEST_KV - SMALLEST_KV)
+    depth, tier, split, priority = (
+        menu.levels(knob)[int(share * len(menu.levels(knob)))]
+        for knob, share in zip(KNOBS[2:], point[2:], strict=True)
+    )
+    return Setting(
+        clip_cap(LARGEST_CAP ** float(point[0])),
+        clip_kv(round(kv * DRAWN_KV_STEPS_PER_ONE) / DRAWN_KV_STEPS_PER_ONE),
+        depth,
+        tier,
+        split,
+        priority,
+    )
+
+
+def neighbours(menu: KnobMenu, action: ServeAction, knob: str, *, fine: bool) -> list[ServeAction]:
+    """The other actions one step away along a knob."""
+    now = Setting(*(getattr(action, each) for each in KNOBS))
+    steps = _steps(menu, knob, now, fine=fine)
+    near = dict.fromkeys(menu.action(now._replace(**{knob: value})) for value in steps)
+    return [other for other in near if other != action]
+
+
+def _steps(menu: KnobMenu, knob: str, now: Setting, *, fine: bool) -> Iterator[Any]:
+    if knob == "batch_cap":
+        yield from (clip_cap(now.batch_cap * factor) for factor in CAP_FACTORS[fine])
+    elif knob == "kv_budget_fraction":
+        kv = now.kv_budget_fraction
+        yield from (clip_kv(kv + step / KV_STEPS_PER_ONE) for step in KV_STEPS[fine])
+    elif knob == "speculation_depth":
+        depths = menu.levels(knob)
+        wanted = (now.speculation_depth + step for step in DEPTH_STEPS[fine])
+        yield from (depth for depth in wanted if depth in depths)
+    else:
+        yield from menu.levels(knob)
+
+
+def descend(
+    workers: Crew, menu: KnobMenu, starts: Sequence[ServeAction], seeds: tuple[int, ...]
+) -> tuple[dict[ServeAction, float], int]:
+    """The actions that no step along one knob improves, and how many were tried.
+
+    All starts go together, a knob's steps of all of them in one round, so that the workers share
+    the rounds evenly.
+    """
+    known: dict[ServeAction, float] = {}
+
+    def learn(actions: Sequence[ServeAction], label: str) -> None:
+        new = [action for action in dict.fromkeys(actions) if action not in known]
+        scores = workers.scores(score_action, menu.task, seeds, new, label=label)
+        known.update(zip(new, scores, strict=True))
+
+    learn(starts, "starts")
+    current = list(starts)
+    for fine in (False, True):
+        for turn in range(MAX_PASSES):
+            before = list(current)
+            for knob in filter(menu.moves, KNOBS):
+                steps = [neighbours(menu, action, knob, fine=fine) for action in current]
+                learn([other for group in steps for other in group], f"pass {turn + 1}, {knob}")
+                current = [
+                    max([action, *group], key=known.__getitem__)
+                    for action, group in zip(current, steps, strict=True)
+                ]
+            if current == before:
+                break
+    return {action: known[action] for action in current}, len(known)
+
+
+def search(workers: Crew, task: TaskSpec, candidates: int) -> Choice[ServeAction]:
+    """The best constant action of a task and how it was found."""
+    menu, windows_before = KnobMenu(task), workers.windows
+    actions = drawn_actions(menu, candidates)
+    tried = len(actions)
+    for count, kept in zip(SCREENING_SEEDS, (SURVIVORS * len(actions), STARTS), strict=True):
+        seeds = split_seeds("train", count)
+        scores = workers.scores(score_action, task, seeds, actions, label=f"screen on {count}")
+        best = np.argsort(scores)[::-1][: max(int(kept), STARTS)]
+        actions = [actions[index] for index in best]
+    found, moves = descend(workers, menu, actions, split_seeds("train", SCREENING_SEEDS[-1]))
+    finalists = list(found)
+    seeds = split_seeds("train", FINAL_TRAIN_SEEDS)
+    train = workers.scores(score_action, task, seeds, finalists, label="finalists")
+    seeds = split_seeds("validation", VALIDATION_SEEDS)
+    validation = workers.scores(score_action, task, seeds, finalists, label="validation")
+    chosen = int(np.argmax(validation))
+    return Choice[ServeAction](
+        chosen=finalists[chosen],
+        provenance=Provenance(
+            command=f"python -m scripts.search_constants --task {task.task_id} "
+            f"--candidates {candidates}",
+            train_seeds=FINAL_TRAIN_SEEDS,
+            validation_seeds=VALIDATION_SEEDS,
+            candidates=tried + moves,
+            windows=workers.windows - windows_before,
+            train_mean=train[chosen],
+            validation_mean=validation[chosen],
+            finalists=tuple(sorted(validation, reverse=True)),
+        ),
+    )
+
+
+def main() -> None:
+    """Search, print what was found, and write it."""
+    catalogue = shipped_catalogue()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task", default="all", help="a task's id, or all")
+    parser.add_argument("--candidates", type=int, default=512, help="actions that are drawn")
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    tasks = catalogue.tasks if arguments.task == "all" else (catalogue.get(arguments.task),)
+    with crew(arguments.processes) as workers:
+        for task in tasks:
+            choice = search(workers, task, arguments.candidates)
+            tuned = read_tuned(BestConstants)
+            version = catalogue.environment_version
+            write_tuned(tuned.with_choice(version, task.task_id, choice))
+            print(task.task_id, choice.model_dump_json(indent=1))
+
+
+if __name__ == "__main__":
+    main()
