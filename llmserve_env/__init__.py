@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llmserve_env.client import LLMServeEnv, ServeStepResult
     from llmserve_env.models import (
         EpisodeLog,
+        GradeReport,
         ResetOptions,
         ServeAction,
         ServeObservation,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "EpisodeLog": "llmserve_env.models",
+    "GradeReport": "llmserve_env.models",
     "LLMServeEnv": "llmserve_env.client",
     "ResetOptions": "llmserve_env.models",
     "ServeAction": "llmserve_env.models",
@@ -32,6 +34,7 @@ _MODULES = {
 
 __all__ = [
     "EpisodeLog",
+    "GradeReport",
     "LLMServeEnv",
     "ResetOptions",
     "ServeAction",

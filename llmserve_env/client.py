@@ -1,9 +1,10 @@
 """The client: OpenEnv's own, over one WebSocket, and a synchronous face for notebooks and scripts.
 
-env = LLMServeEnv.from_url("http://localhost:7860")
-observation = env.reset(task_id="static_workload", seed=42)
-while not observation.done:
-observation, reward, done, info = env.step(action)
+>>> env = LLMServeEnv.from_url("http://localhost:7860")
+>>> observation = env.reset(task_id="static_workload", seed=42)
+>>> while not observation.done:
+...     observation, reward, done, info = env.step(action)
+>>> print(env.grade().score)
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from openenv.core.client_types import StepResult
 from openenv.core.env_client import EnvClient
 from openenv.core.sync_client import SyncEnvClient
 
-from llmserve_env.models import KNOBS, ServeAction, ServeObservation, ServeState
+from llmserve_env.errors import EpisodeNotFinishedError, EpisodeNotStartedError
+from llmserve_env.models import KNOBS, GradeReport, ServeAction, ServeObservation, ServeState
 
 
 @dataclass
@@ -60,6 +62,15 @@ class LLMServeEnv(EnvClient[ServeAction | Mapping[str, Any], ServeObservation, S
             known = self._sync_client = SyncLLMServeEnv(self)
         return known
 
+    async def grade(self) -> GradeReport:
+        """The grade of the finished episode, from the server that played it.
+
+        Raises:
+            EpisodeNotStartedError: Before the first reset.
+            EpisodeNotFinishedError: Before the last window.
+        """
+        return _grade_in(await self.state())
+
     def _step_payload(self, action: ServeAction | Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(action, ServeAction):
             return action.model_dump(include=set(KNOBS))
@@ -93,10 +104,22 @@ class SyncLLMServeEnv(SyncEnvClient[ServeAction | Mapping[str, Any], ServeObserv
         """Hold an action for one window; a mapping needs all six knobs."""
         return cast(ServeStepResult, super().step(action))
 
+    def grade(self) -> GradeReport:
+        """The grade of the finished episode; raises as LLMServeEnv.grade does."""
+        return _grade_in(self.state())
+
     def __enter__(self) -> Self:
         """Connect."""
         self.connect()
         return self
+
+
+def _grade_in(state: ServeState) -> GradeReport:
+    if state.grade is not None:
+        return state.grade
+    if state.episode_id is None:
+        raise EpisodeNotStartedError
+    raise EpisodeNotFinishedError(state.step_count)
 
 
 # OpenEnv's AutoEnv derives this name from the distribution's.

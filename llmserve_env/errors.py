@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class LLMServeError(Exception):
@@ -11,10 +12,12 @@ class LLMServeError(Exception):
     Attributes:
         http_status: Status that the server answers with.
         code: Stable machine-readable name of the error, in capitals.
+        details: One entry per offending field, of values that JSON can carry.
     """
 
     http_status: int = 400
     code: str = "BAD_REQUEST"
+    details: Sequence[dict[str, Any]] = ()
 
 
 class InvalidInputError(LLMServeError):
@@ -88,6 +91,72 @@ class UnknownSessionError(LLMServeError):
 
     def __init__(self, session_id: str) -> None:
         super().__init__(f"unknown session_id {session_id!r}; POST /reset opens a session")
+
+
+class UnknownEpisodeError(LLMServeError):
+    """No session plays an episode of this id, or played one last."""
+
+    http_status = 404
+    code = "UNKNOWN_EPISODE"
+
+    def __init__(self, episode_id: str) -> None:
+        super().__init__(
+            f"no session holds an episode_id {episode_id!r}; a session holds its latest episode, "
+            "and one played over /ws has its grade in the state message"
+        )
+
+
+class EpisodeNotFinishedError(LLMServeError):
+    """A grade was asked of an episode that still has windows to play."""
+
+    http_status = 409
+    code = "EPISODE_NOT_FINISHED"
+
+    def __init__(self, windows_played: int) -> None:
+        super().__init__(
+            f"the episode is not over, {windows_played} windows were played; step until done"
+        )
+
+
+class VersionMismatchError(LLMServeError):
+    """The log was made with another version of the environment."""
+
+    http_status = 422
+    code = "VERSION_MISMATCH"
+
+    def __init__(self, *, got: str, known: str) -> None:
+        super().__init__(
+            f"environment_version: the log is of {got!r} and this grader of {known!r}; "
+            "play the episode again"
+        )
+
+
+class LogTooLongError(LLMServeError):
+    """The log has more steps than the task has windows."""
+
+    http_status = 422
+    code = "LOG_TOO_LONG"
+
+    def __init__(self, task_id: str, *, steps: int, windows: int) -> None:
+        super().__init__(
+            f"steps: an episode of {task_id!r} has at most {windows} windows, got {steps} steps"
+        )
+
+
+class LogMismatchError(LLMServeError):
+    """A number of the log is not what a replay of its actions yields."""
+
+    http_status = 422
+    code = "LOG_MISMATCH"
+
+    def __init__(self, *, step: int, field: str, claimed: object, replayed: object) -> None:
+        super().__init__(
+            f"step {step}: the log claims {field} {claimed!r}, a replay of its task, seeds and "
+            f"actions yields {replayed!r}"
+        )
+        self.details = [
+            {"step": step, "field": field, "claimed": claimed, "replayed": replayed},
+        ]
 
 
 class CapacityReachedError(LLMServeError):

@@ -1,4 +1,4 @@
-"""The records that cross the wire: actions, observations, state and episode logs, with all bounds.
+"""The records that cross the wire: actions, observations, state, logs, grades, with all bounds.
 
 Every bound is written here and nowhere else: the JSON schema, the Gymnasium spaces and the error
 messages are derived from these models. Out-of-range values are refused, never clamped.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, StrictBool, model_validator
 
 QuantizationTier = Literal["FP16", "INT8", "INT4"]
 BindingConstraint = Literal["kv", "compute", "queue", "switching", "none"]
@@ -30,6 +30,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
+RewardWeights = dict[str, Annotated[float, Field(ge=0.0, le=10.0)]]
 
 
 class _Record(BaseModel):
@@ -157,6 +158,61 @@ class ServeObservation(MetricsSnapshot):
     )
 
 
+class TermGrade(_Record):
+    """One term of the reward over a whole episode; windows that were not played included."""
+
+    mean: Fraction = Field(description="Mean of the term over the task's horizon, in [0, 1].")
+    weight: NonNegative = Field(description="The task's weight of the term.")
+    contribution: float = Field(
+        description="What the term adds to the raw score; penalties take away."
+    )
+    best_constant: float = Field(
+        description="What it adds for the best constant setting on the same traffic."
+    )
+
+
+class Anchors(_Record):
+    """Raw scores to compare with, on the episode's own traffic.
+
+    The best constant setting is replayed on it; the others lie as far from it as they do on average
+    over the test seeds.
+    """
+
+    random: float
+    vllm_default: float
+    best_constant: float
+    clairvoyant: float
+
+
+class GradeReport(_Record):
+    """The grade of one episode: what a replay of its actions earned, on a scale from 0 to 1."""
+
+    task_id: str
+    environment_version: str
+    seed: Count
+    trace_seed: Count
+    episode_id: str | None = None
+    score: Fraction = Field(
+        description="0 uniform random, 0.5 the best constant setting on this traffic, 1 the "
+        "clairvoyant planner; within [0.001, 0.999], and exactly 0 if no window was played."
+    )
+    score_unclipped: float = Field(description="The same scale without its ends.")
+    raw_score: float = Field(
+        description="Mean reward of a window in [-1, 1] over the whole horizon, with the task's "
+        "own weights; a window that was not played counts as all penalties and no gain."
+    )
+    is_complete: bool = Field(description="Whether the whole horizon was played.")
+    windows_played: Count
+    windows: Count = Field(description="The task's horizon.")
+    breakdown: dict[str, TermGrade] = Field(description="Every term of the reward, by name.")
+    anchors: Anchors
+    share_of_way_from_vllm_default: float = Field(
+        description="0 is vLLM's default setting, 1 the clairvoyant planner."
+    )
+    feedback: tuple[str, ...] = Field(description="What cost most, in plain language.")
+    scale: str = Field(description="What the score means, in a sentence.")
+
+
 class ServeState(_Record):
     """Where an episode stands."""
 
@@ -170,6 +226,9 @@ class ServeState(_Record):
     total_reward: float
     config: ServeAction | None
     metrics: MetricsSnapshot | None
+    grade: GradeReport | None = Field(
+        default=None, description="Once the episode is over, and only where a server grades it."
+    )
 
 
 class EpisodeStep(_Record):
@@ -185,10 +244,11 @@ class EpisodeLog(_Record):
 
     environment_version: str
     task_id: str
-    seed: Count
-    trace_seed: Count
-    reward_weights: dict[str, float]
-    steps: tuple[EpisodeStep, ...]
+    seed: Seed
+    trace_seed: Seed
+    reward_weights: RewardWeights
+    # The first bad row is named and the rest is left unread: a log may be long.
+    steps: Annotated[tuple[EpisodeStep, ...], FailFast()]
 
 
 class ResetOptions(_Record):
@@ -203,7 +263,7 @@ class ResetOptions(_Record):
         description="Seed of the traffic alone; the episode's seed if left out.",
     )
     episode_id: str | None = Field(default=None, min_length=1, max_length=128)
-    reward_weights: dict[str, Annotated[float, Field(ge=0.0, le=10.0)]] = Field(
+    reward_weights: RewardWeights = Field(
         default_factory=dict, description="Overrides of the task's reward weights, by term."
     )
 

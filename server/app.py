@@ -11,10 +11,12 @@ from fastapi import FastAPI
 from openenv.core.env_server.http_server import create_app as create_openenv_app
 from openenv.core.env_server.types import ConcurrencyConfig
 
+from grader.references import shipped_references
 from llmserve_env.tasks import shipped_catalogue
 from server.body_limit import BodyLimit
 from server.docs_routes import ASSETS_PATH, docs_assets, docs_router
 from server.errors import register_error_handlers
+from server.grader_routes import grader_router
 from server.info_routes import info_router, unavailable_router
 from server.openenv_adapter import (
     DESCRIPTION,
@@ -55,10 +57,12 @@ def create_app(settings: Settings) -> FastAPI:
     store = SessionStore(limit=settings.max_sessions, ttl_s=settings.session_ttl_s)
     live = LiveSockets()
     app.include_router(play_router(store))
+    app.include_router(grader_router(store))
     app.include_router(
         info_router(
             shipped_catalogue(),
             settings,
+            references=shipped_references(),
             count_sessions=lambda: len(store),
             count_sockets=lambda: live.count,
         )

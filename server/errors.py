@@ -36,8 +36,7 @@ class ErrorResponse(BaseModel):
 
 def error_content(error: LLMServeError) -> dict[str, Any]:
     """The code, message and details of one of our errors."""
-    details = error.details if isinstance(error, InvalidFieldsError) else []
-    return {"code": error.code, "message": str(error), "details": details}
+    return {"code": error.code, "message": str(error), "details": list(error.details)}
 
 
 def error_response(

@@ -10,8 +10,11 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from grader.grading import scale_of
+from grader.references import ReferenceScores, TaskReference
 from llmserve_env.errors import NotAvailableError
 from llmserve_env.models import KNOBS
+from llmserve_env.splits import SPLITS
 from llmserve_env.tasks import Catalogue, TaskSpec
 from server.errors import ErrorResponse
 from server.openenv_adapter import (
@@ -22,6 +25,7 @@ from server.openenv_adapter import (
     WireState,
 )
 from server.settings import Settings
+from server.split_tasks import seed_bounds
 
 UNITS = {
     "_s": "seconds",
@@ -62,6 +66,7 @@ def info_router(
     catalogue: Catalogue,
     settings: Settings,
     *,
+    references: ReferenceScores,
     count_sessions: Callable[[], int],
     count_sockets: Callable[[], int],
 ) -> APIRouter:
@@ -81,10 +86,16 @@ def info_router(
 
     @router.get("/tasks")
     async def tasks() -> dict[str, Any]:
-        """The tasks: knobs, objectives, traffic, deployment, horizon."""
+        """The tasks: knobs, objectives, traffic, deployment, horizon, anchors of the score."""
+        version = catalogue.environment_version
         return {
-            "environment_version": catalogue.environment_version,
-            "tasks": [describe_task(task) for task in catalogue.tasks],
+            "environment_version": version,
+            "splits": {split: seed_bounds(split) for split in SPLITS},
+            "scale": scale_of(references),
+            "tasks": [
+                describe_task(task, references.get(task.task_id, version))
+                for task in catalogue.tasks
+            ],
         }
 
     @router.get("/info")
@@ -118,12 +129,6 @@ def unavailable_router() -> APIRouter:
         int(HTTPStatus.NOT_IMPLEMENTED): {"model": ErrorResponse}
     }
 
-    @router.get("/grader", responses=responses)
-    @router.post("/grader", responses=responses)
-    async def grader() -> None:
-        """Grading of an episode."""
-        raise NotAvailableError("/grader does not grade yet; use the rewards of the steps")
-
     @router.get("/baseline", responses=responses)
     @router.post("/baseline", responses=responses)
     async def baseline() -> None:
@@ -133,10 +138,11 @@ def unavailable_router() -> APIRouter:
     return router
 
 
-def describe_task(task: TaskSpec) -> dict[str, Any]:
-    """What a client needs to choose a task and to act in it."""
+def describe_task(task: TaskSpec, reference: TaskReference) -> dict[str, Any]:
+    """What a client needs to choose a task, to act in it and to judge a score."""
     facts = task.model_dump(mode="json", exclude={"task_id"}, exclude_none=True)
-    return {"id": task.task_id, "knobs": knob_labels(task)} | facts
+    anchors = {"anchors": reference.model_dump(mode="json")}
+    return {"id": task.task_id, "knobs": knob_labels(task)} | facts | anchors
 
 
 def knob_labels(task: TaskSpec) -> dict[str, str]:

@@ -13,7 +13,9 @@ from openenv.core.env_server.types import Action, EnvironmentMetadata, Observati
 from llmserve_env.errors import LLMServeError
 from llmserve_env.models import KNOBS, ServeAction, ServeObservation, ServeState
 from llmserve_env.tasks import shipped_catalogue
-from simulator.environment import ServingEnvironment
+from server.graded import GradedEnvironment
+from server.rubrics import EpisodeRubric
+from server.split_tasks import SplitTasks
 
 ENVIRONMENT_NAME = "llmserve_env"
 DESCRIPTION = (
@@ -51,21 +53,22 @@ class Refusal:
 refusal_of_socket: ContextVar[Refusal | None] = ContextVar("refusal_of_socket", default=None)
 
 
-class OpenEnvServing(Environment[WireAction, WireObservation, WireState]):
-    """A ServingEnvironment behind the interface that OpenEnv's server calls."""
+class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireState]):
+    """An environment behind the interface that OpenEnv's server calls, with rubric and tasks."""
 
     SUPPORTS_CONCURRENT_SESSIONS = True
 
     def __init__(self) -> None:
         """Take the shipped tasks; no episode runs yet."""
-        super().__init__()
-        self._environment = ServingEnvironment()
+        self._environment = GradedEnvironment()
+        super().__init__(rubric=EpisodeRubric(lambda: self._environment.grade().score))
 
     def reset(
         self, seed: int | None = None, episode_id: str | None = None, **fields: Any
     ) -> WireObservation:
         """Start an episode; `fields` are the other fields of ResetOptions."""
         observation = self._environment.reset(seed=seed, episode_id=episode_id, **fields)
+        self._reset_rubric()
         return WireObservation.model_construct(**dict(observation))
 
     def step(
@@ -74,7 +77,12 @@ class OpenEnvServing(Environment[WireAction, WireObservation, WireState]):
         timeout_s: float | None = None,  # noqa: ARG002  OpenEnv's signature; a window cannot hang
         **_: Any,
     ) -> WireObservation:
-        """Hold the action for one window."""
+        """Hold the action for one window; after the last one the rubric holds the grade."""
+        observation = self._play(action)
+        self._apply_rubric(action, observation)
+        return observation
+
+    def _play(self, action: WireAction) -> WireObservation:
         return WireObservation.model_construct(**dict(self._environment.step(action.knobs())))
 
     async def reset_async(
@@ -88,14 +96,22 @@ class OpenEnvServing(Environment[WireAction, WireObservation, WireState]):
             raise
 
     async def step_async(
-        self, action: WireAction, timeout_s: float | None = None, **fields: Any
+        self,
+        action: WireAction,
+        timeout_s: float | None = None,  # noqa: ARG002  as in step
+        **_: Any,
     ) -> WireObservation:
         """`step` on the event loop: a window costs less than handing it to a thread."""
         try:
-            return self.step(action, timeout_s=timeout_s, **fields)
+            observation = self._play(action)
         except LLMServeError as error:
             _remember(error)
             raise
+        if observation.done:  # grading takes milliseconds
+            await asyncio.to_thread(self._apply_rubric, action, observation)
+        else:
+            self._apply_rubric(action, observation)
+        return observation
 
     @property
     def state(self) -> WireState:

@@ -10,8 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from llmserve_env.errors import CapacityReachedError, EpisodeNotStartedError, UnknownSessionError
-from simulator.environment import ServingEnvironment
+from llmserve_env.errors import (
+    CapacityReachedError,
+    EpisodeNotStartedError,
+    UnknownEpisodeError,
+    UnknownSessionError,
+)
+from server.graded import GradedEnvironment
 
 MAX_ID_CHARACTERS = 128
 
@@ -20,10 +25,9 @@ MAX_ID_CHARACTERS = 128
 class Session:
     """One client's environment. Hold `lock` while using it."""
 
-    environment: ServingEnvironment
+    environment: GradedEnvironment
     session_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     last_used_s: float = 0.0
-    is_finished: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -42,7 +46,7 @@ class SessionStore:
         self._close_expired()
         return len(self._sessions)
 
-    def add(self, environment: ServingEnvironment) -> Session:
+    def add(self, environment: GradedEnvironment) -> Session:
         """A session holding this environment; from now on the most recent one.
 
         Raises:
@@ -62,7 +66,9 @@ class SessionStore:
         self._close_expired()
         if len(self._sessions) < self._limit:
             return
-        finished = (key for key, session in self._sessions.items() if session.is_finished)
+        finished = (
+            key for key, session in self._sessions.items() if session.environment.is_finished
+        )
         oldest = next(finished, None)
         if oldest is None:
             raise CapacityReachedError(self._limit)
@@ -86,6 +92,18 @@ class SessionStore:
         session.last_used_s = self._clock()
         self._sessions.move_to_end(session_id)
         return session
+
+    def playing(self, episode_id: str) -> Session:
+        """The session whose latest episode has this id; the most recent one if several do.
+
+        Raises:
+            UnknownEpisodeError: If no session's latest episode has this id.
+        """
+        self._close_expired()
+        for session in reversed(self._sessions.values()):
+            if session.environment.episode_id == episode_id:
+                return self.get(session.session_id)
+        raise UnknownEpisodeError(episode_id)
 
     def close(self, session_id: str) -> None:
         """Forget the session.

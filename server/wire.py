@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from llmserve_env.models import ResetOptions, ServeObservation, ServeState
+from llmserve_env.models import EpisodeLog, ResetOptions, ServeObservation, ServeState
 from server.openenv_adapter import WireAction
 from server.problems import InvalidFieldsError
 from server.sessions import MAX_ID_CHARACTERS
@@ -31,6 +31,14 @@ class StepRequest(_Closed):
     session_id: SessionId | None = None
     timeout_s: Annotated[float, Field(gt=0.0)] | None = None
     request_id: Annotated[str, Field(max_length=255)] | None = None
+
+
+class GradeRequest(_Closed):
+    """POST /grader: whose episode to grade; the most recent session's if nothing is named."""
+
+    session_id: SessionId | None = None
+    episode_id: SessionId | None = None
+    episode_log: EpisodeLog | None = None
 
 
 class PlayResponse(_Closed):

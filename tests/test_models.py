@@ -14,6 +14,7 @@ from llmserve_env.models import (
     ResetOptions,
     ServeAction,
     ServeObservation,
+    ServeState,
 )
 from simulator.state import HOLD_COMPUTE, HOLD_KV, HOLD_NONE, HOLD_QUEUE, HOLD_SWITCHING
 from tests.builders import ACTION, action, held, requests, started, task
@@ -141,3 +142,42 @@ def test_a_log_with_an_action_out_of_range_is_refused():
             reward_weights={},
             steps=(step,),
         )
+
+
+def log_fields(**changes):
+    fields = {
+        "environment_version": "0.0.0",
+        "task_id": "made_up",
+        "seed": 1,
+        "trace_seed": 1,
+        "reward_weights": {},
+        "steps": (),
+    }
+    return fields | changes
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("seed", -1),
+        ("seed", 2**63),
+        ("trace_seed", 1.0),
+        ("reward_weights", {"slo": 10.1}),
+        ("reward_weights", {"slo": math.inf}),
+        ("score", 1.0),
+    ],
+)
+def test_a_log_with_a_field_out_of_bounds_is_refused(field, value):
+    with pytest.raises(ValidationError, match=field):
+        EpisodeLog.model_validate(log_fields(**{field: value}))
+
+
+def test_a_long_log_is_read_up_to_its_first_bad_row():
+    with pytest.raises(ValidationError) as refused:
+        EpisodeLog.model_validate(log_fields(steps=[{}] * 50_000))
+
+    assert {problem["loc"][:2] for problem in refused.value.errors()} == {("steps", 0)}
+
+
+def test_a_state_has_no_grade_unless_a_server_gives_it_one():
+    assert ServeState.model_fields["grade"].default is None

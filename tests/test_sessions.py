@@ -1,8 +1,13 @@
 import pytest
 
-from llmserve_env.errors import CapacityReachedError, EpisodeNotStartedError, UnknownSessionError
+from llmserve_env.errors import (
+    CapacityReachedError,
+    EpisodeNotStartedError,
+    UnknownEpisodeError,
+    UnknownSessionError,
+)
+from server.graded import GradedEnvironment
 from server.sessions import SessionStore
-from simulator.environment import ServingEnvironment
 
 
 class Clock:
@@ -24,7 +29,7 @@ def store(clock):
 
 @pytest.fixture
 def environment():
-    return ServingEnvironment()
+    return GradedEnvironment()
 
 
 def test_a_session_is_found_by_its_id(store, environment):
@@ -96,8 +101,8 @@ def test_a_full_store_closes_an_expired_session(store, environment, clock):
 
 def test_a_full_store_closes_a_finished_episode(store, environment):
     running = store.add(environment)
-    finished = store.add(environment)
-    finished.is_finished = True
+    finished = store.add(GradedEnvironment())
+    finished.environment.is_finished = True
 
     store.add(environment)
 
@@ -113,3 +118,29 @@ def test_a_closed_session_frees_its_place(store, environment):
     assert len(store) == 0
     with pytest.raises(UnknownSessionError):
         store.close(session.session_id)
+
+
+def test_a_session_is_found_by_the_episode_it_plays(store):
+    session = store.add(GradedEnvironment())
+    session.environment.reset(episode_id="mine")
+    store.add(GradedEnvironment())
+
+    assert store.playing("mine") is session
+    assert store.get(None) is session
+
+
+def test_the_most_recent_of_two_sessions_with_one_episode_id_answers(store):
+    for _ in range(2):
+        newest = store.add(GradedEnvironment())
+        newest.environment.reset(episode_id="mine")
+
+    assert store.playing("mine") is newest
+
+
+def test_an_episode_that_no_session_plays_any_more_is_unknown(store):
+    session = store.add(GradedEnvironment())
+    session.environment.reset(episode_id="old")
+    session.environment.reset(episode_id="new")
+
+    with pytest.raises(UnknownEpisodeError, match="'old'"):
+        store.playing("old")

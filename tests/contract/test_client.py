@@ -6,6 +6,8 @@ import tempfile
 import pytest
 
 from llmserve_env import LLMServeEnv, ServeAction, ServeObservation, ServeState
+from llmserve_env.errors import EpisodeNotFinishedError, EpisodeNotStartedError
+from llmserve_env.models import GradeReport
 from tests.live_server import ACTION
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -24,9 +26,13 @@ def test_the_example_plays_an_episode_to_its_end(server_url):
             "priority_routing": False,
         }
         observation, reward, done, info = env.step(action)
+    grade = env.grade()
     env.close()
 
     assert observation.step_index == 200
+    assert isinstance(grade, GradeReport)
+    assert grade.is_complete
+    assert 0.001 <= grade.score <= 0.999
     assert done is True
     assert -1.0 <= reward <= 1.0
     assert isinstance(info, dict)
@@ -87,6 +93,30 @@ def test_openenvs_asynchronous_use_is_kept(server_url):
 
     assert result.observation.step_index == 1
     assert result.reward == result.observation.reward
+
+
+def test_the_asynchronous_client_gets_its_grade_too(server_url):
+    async def episode():
+        async with LLMServeEnv(base_url=server_url) as env:
+            await env.reset(task_id="static_workload", seed=42)
+            for _ in range(200):
+                await env.step(ACTION)
+            return await env.grade()
+
+    assert asyncio.run(episode()).windows_played == 200
+
+
+def test_a_grade_before_the_end_is_refused_and_the_episode_goes_on(server_url):
+    with LLMServeEnv.from_url(server_url) as env:
+        with pytest.raises(EpisodeNotStartedError):
+            env.grade()
+        env.reset(seed=1)
+        env.step(ACTION)
+        with pytest.raises(EpisodeNotFinishedError, match="1 windows were played"):
+            env.grade()
+        result = env.step(ACTION)
+
+    assert result.step_index == 2
 
 
 def test_a_container_is_started_connected_and_stopped(server_url):

@@ -103,6 +103,20 @@ def test_a_step_after_the_end_is_refused_by_name(socket):
     assert after["data"]["code"] == "EPISODE_DONE"
 
 
+def test_the_state_carries_the_grade_once_the_episode_is_over(socket):
+    reset(socket)
+    rewards = [ask(socket, {"type": "step", "data": ACTION})["data"]["reward"] for _ in range(199)]
+    before = ask(socket, {"type": "state"})["data"]
+    rewards.append(ask(socket, {"type": "step", "data": ACTION})["data"]["reward"])
+
+    grade = ask(socket, {"type": "state"})["data"]["grade"]
+
+    assert before["grade"] is None
+    assert grade["is_complete"] is True
+    assert grade["raw_score"] == pytest.approx(sum(rewards) / 200)
+    assert grade["episode_id"] == before["episode_id"]
+
+
 def test_the_state_before_reset_is_empty(socket):
     state = ask(socket, {"type": "state"})["data"]
 

@@ -1,0 +1,60 @@
+"""An environment that knows the grade of its episode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from grader.grading import grade_played
+from llmserve_env.models import GradeReport, ResetOptions, ServeAction, ServeObservation, ServeState
+from simulator.environment import ServingEnvironment
+
+
+class GradedEnvironment:
+    """One episode at a time, with its grade; the grade of a finished episode is made once.
+
+    Not safe for use by several threads at once.
+
+    Attributes:
+        episode_id: Of the episode; None before the first reset.
+        is_finished: Whether its last window was played.
+    """
+
+    def __init__(self) -> None:
+        """Take the shipped tasks; no episode runs yet."""
+        self._environment = ServingEnvironment()
+        self._final_grade: GradeReport | None = None
+        self.episode_id: str | None = None
+        self.is_finished = False
+
+    def reset(self, options: ResetOptions | None = None, **fields: Any) -> ServeObservation:
+        """Start an episode; see ServingEnvironment.reset."""
+        observation = self._environment.reset(options, **fields)
+        self._final_grade, self.is_finished = None, observation.done
+        self.episode_id = observation.metadata["episode_id"]
+        return observation
+
+    def step(self, action: ServeAction | Mapping[str, Any]) -> ServeObservation:
+        """Hold an action for one window; see ServingEnvironment.step."""
+        observation = self._environment.step(action)
+        self.is_finished = observation.done
+        return observation
+
+    def grade(self) -> GradeReport:
+        """The grade of the episode as it stands: some 20 ms at first, nothing when asked again.
+
+        Raises:
+            EpisodeNotStartedError: Before the first reset.
+        """
+        if self._final_grade is not None:
+            return self._final_grade
+        report = grade_played(self._environment)
+        if self.is_finished:
+            self._final_grade = report
+        return report
+
+    @property
+    def state(self) -> ServeState:
+        """Where the episode stands, with its grade once it is over."""
+        state = self._environment.state
+        return state.model_copy(update={"grade": self.grade()}) if self.is_finished else state
