@@ -16,7 +16,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from llmserve_env.action_encoding import LEVEL_COUNTS, ActionDecoder
-from llmserve_env.encoding import FEATURES, Features, encode
+from llmserve_env.encoding import FEATURES, FeatureEncoder, Features
 from llmserve_env.errors import EpisodeNotStartedError, InvalidInputError
 from llmserve_env.models import (
     KNOBS,
@@ -76,8 +76,8 @@ class LLMServeGymEnv(gymnasium.Env[Features, npt.NDArray[Any]]):
             InvalidInputError: If a mode is unknown.
             UnknownTaskError: If no shipped task has this id.
         """
-        _check_choice("action_mode", action_mode, ACTION_MODES)
-        _check_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
+        check_choice("action_mode", action_mode, ACTION_MODES)
+        check_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.task = shipped_catalogue().get(task) if isinstance(task, str) else task
         self.render_mode = render_mode
         self._episodes = episodes
@@ -86,12 +86,9 @@ class LLMServeGymEnv(gymnasium.Env[Features, npt.NDArray[Any]]):
         self._decode = (
             self._decoder.from_indices if action_mode == "multidiscrete" else self._decoder.from_box
         )
-        self.observation_space = spaces.Box(0.0, 1.0, (len(FEATURES),), np.float32)
-        self.action_space = (
-            spaces.MultiDiscrete(list(LEVEL_COUNTS))
-            if action_mode == "multidiscrete"
-            else spaces.Box(-1.0, 1.0, (len(KNOBS),), np.float32)
-        )
+        self._encoder = FeatureEncoder()
+        self.observation_space = features_space()
+        self.action_space = actions_space(action_mode)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -108,7 +105,7 @@ class LLMServeGymEnv(gymnasium.Env[Features, npt.NDArray[Any]]):
         super().reset(seed=seed)
         fields = dict(options or {})
         for name in fields:
-            _check_choice("reset option", name, RESET_OPTIONS)
+            check_choice("reset option", name, RESET_OPTIONS)
         if isinstance(fields.get("trace_seed"), np.integer):
             fields["trace_seed"] = int(fields["trace_seed"])
         episode_seed = int(self.np_random.integers(MAX_SEED)) if seed is None else seed
@@ -139,13 +136,14 @@ class LLMServeGymEnv(gymnasium.Env[Features, npt.NDArray[Any]]):
         return self._observation
 
     def _start(self, **fields: Any) -> tuple[Features, dict[str, Any]]:
-        observation = self._observation = _observation_of(self._episodes.reset(**fields))
-        return encode(observation), observation.metadata
+        observation = self._observation = observation_of(self._episodes.reset(**fields))
+        self._encoder.reset()
+        return self._encoder.encode(observation), observation.metadata
 
     def _play(self, action: ServeAction) -> tuple[Features, float, bool, dict[str, Any]]:
-        observation = self._observation = _observation_of(self._episodes.step(action))
+        observation = self._observation = observation_of(self._episodes.step(action))
         reward = cast(float, observation.reward)  # None at reset only
-        return encode(observation), reward, observation.done, observation.metadata
+        return self._encoder.encode(observation), reward, observation.done, observation.metadata
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """(41,) bool, the levels that a policy may choose, knob after knob; for MaskablePPO."""
@@ -160,6 +158,18 @@ class LLMServeGymEnv(gymnasium.Env[Features, npt.NDArray[Any]]):
         close = getattr(self._episodes, "close", None)
         if close is not None:
             close()
+
+
+def features_space() -> spaces.Box[np.float32]:
+    """The observation space of one environment, the same for all tasks."""
+    return spaces.Box(0.0, 1.0, (len(FEATURES),), np.float32)
+
+
+def actions_space(action_mode: str) -> spaces.MultiDiscrete | spaces.Box:
+    """The action space of one environment in one of ACTION_MODES, the same for all tasks."""
+    if action_mode == "multidiscrete":
+        return spaces.MultiDiscrete(list(LEVEL_COUNTS))
+    return spaces.Box(-1.0, 1.0, (len(KNOBS),), np.float32)
 
 
 def describe_window(observation: ServeObservation, task: TaskSpec) -> str:
@@ -181,7 +191,7 @@ def _ms(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f} ms"
 
 
-def _observation_of(result: Any) -> ServeObservation:
+def observation_of(result: Any) -> ServeObservation:
     """The observation itself: clients answer with a result around it."""
     if isinstance(result, ServeObservation):
         return result
@@ -189,6 +199,11 @@ def _observation_of(result: Any) -> ServeObservation:
     return observation
 
 
-def _check_choice(what: str, got: object, choices: Collection[object]) -> None:
+def check_choice(what: str, got: object, choices: Collection[object]) -> None:
+    """Refuse what is not among the choices.
+
+    Raises:
+        InvalidInputError: Naming what came and the choices.
+    """
     if got not in choices:
         raise InvalidInputError(f"unknown {what} {got!r}; choices: {', '.join(map(str, choices))}")

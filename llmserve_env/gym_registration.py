@@ -14,6 +14,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 ENTRY_POINT = "simulator.gym_factory:make_gym_env"
+VECTOR_ENTRY_POINT = "simulator.gym_factory:make_vector_env"
 _GYMNASIUM = "gymnasium"
 
 
@@ -26,7 +27,10 @@ def register_tasks() -> None:
     for task in shipped_catalogue().tasks:
         if task.gymnasium_id not in gymnasium.registry:
             gymnasium.register(
-                task.gymnasium_id, entry_point=ENTRY_POINT, kwargs={"task_id": task.task_id}
+                task.gymnasium_id,
+                entry_point=ENTRY_POINT,
+                vector_entry_point=VECTOR_ENTRY_POINT,
+                kwargs={"task_id": task.task_id},
             )
 
 

@@ -64,7 +64,7 @@ class SimulatedEngine:
         state.replicas[environment] = idle
         state.environments[environment] = self._fresh_environment(len(requests), costs)
         table = state.requests[environment, : len(requests)]
-        table.fill(0)
+        table.view(np.uint8).fill(0)  # a record at a time takes twenty times as long
         for column in UNSTARTED_TIMES:
             table[column] = math.nan
         table["arrival_s"] = requests.arrival_s

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
-from llmserve_env.encoding import FEATURES, RAW_NAMES, Features
+from llmserve_env.encoding import RAW_NAMES, WINDOW_FEATURES, Features
 from llmserve_env.errors import EpisodeDoneError, EpisodeNotStartedError, InvalidInputError
 from llmserve_env.models import (
     MAX_SEED,
@@ -171,14 +171,14 @@ class ServingEnvironment:
         )
 
     def features(self) -> Features:
-        """The observation as encoding.encode encodes it, without making the observation first.
+        """The observation as encoding.encode_window encodes it, without making the observation.
 
         Raises:
             EpisodeNotStartedError: Before the first reset.
         """
         state = self._simulator.engine.state
         raw = np.empty((1, len(RAW_NAMES)))
-        features = np.empty(len(FEATURES), np.float32)
+        features = np.empty(len(WINDOW_FEATURES), np.float32)
         raw_rows(state.environments, state.metrics, raw.view(RAW)[:, 0])
         encode_rows(raw, features[None, :])
         return features
@@ -212,15 +212,6 @@ class ServingEnvironment:
             config=episode.config,
             metrics=MetricsSnapshot(**self._measured()),
         )
-
-    @property
-    def actions(self) -> tuple[ServeAction, ...]:
-        """The actions of the episode so far.
-
-        Raises:
-            EpisodeNotStartedError: Before the first reset.
-        """
-        return tuple(action for action, _, _ in self._running_episode().steps)
 
     @property
     def simulator(self) -> TraceSimulator:

@@ -3,8 +3,18 @@
 import numpy as np
 import pytest
 
-from llmserve_env.encoding import FEATURE_NAMES, FEATURES, RAW_NAMES, encode, raw_values
+from llmserve_env.encoding import (
+    AVERAGED,
+    FEATURE_NAMES,
+    FEATURES,
+    RAW_NAMES,
+    WINDOW_FEATURES,
+    FeatureEncoder,
+    encode_window,
+    raw_values,
+)
 from simulator.environment import ServingEnvironment
+from simulator.vector_engine import compiled_trends
 from tests.builders import ACTION, catalogue, task
 
 
@@ -17,12 +27,24 @@ def observation():
 
 
 def feature(observation, name):
-    return float(encode(observation)[FEATURE_NAMES.index(name)])
+    return float(encode_window(observation)[FEATURE_NAMES.index(name)])
+
+
+def trend(features, name):
+    return float(features[FEATURE_NAMES.index(name)])
+
+
+def encoded(observation, *windows):
+    """The last of the vectors of a reset and of windows that differ in these fields."""
+    encoder = FeatureEncoder()
+    encoder.encode(observation)
+    return [encoder.encode(observation.model_copy(update=fields)) for fields in windows][-1]
 
 
 def test_every_feature_has_a_name_of_its_own():
-    assert len(FEATURES) == 56
-    assert len(set(FEATURE_NAMES)) == 56
+    assert len(FEATURES) == 76
+    assert len(WINDOW_FEATURES) == 56
+    assert len(set(FEATURE_NAMES)) == 76
     assert FEATURE_NAMES[: len(RAW_NAMES)] == RAW_NAMES
 
 
@@ -31,10 +53,10 @@ def test_the_clock_and_the_task_are_not_encoded():
 
 
 def test_the_vector_is_float32_within_0_and_1(observation):
-    features = encode(observation)
+    features = encoded(observation, {}, {})
 
     assert features.dtype == np.float32
-    assert features.shape == (56,)
+    assert features.shape == (76,)
     assert features.min() >= 0.0
     assert features.max() <= 1.0
 
@@ -115,3 +137,79 @@ def test_raw_values_keep_their_units_and_say_none(observation):
     assert raw["config.batch_cap"] == 64
     assert raw["gpu_memory_used_gb"] == observation.gpu_memory_used_gb
     assert raw["slo_violation_rate.0"] is None
+
+
+class TestTrends:
+    def test_every_averaged_feature_has_a_fast_and_a_slow_one(self):
+        names = FEATURE_NAMES[len(WINDOW_FEATURES) :]
+
+        assert len(names) == 2 * len(AVERAGED)
+        assert names[:2] == ("request_arrival_rate.fast", "request_arrival_rate.slow")
+        assert [f.newest_fraction for f in FEATURES[len(WINDOW_FEATURES) :][:2]] == [0.5, 0.1]
+
+    def test_the_window_comes_first_as_it_is(self, observation):
+        features = encoded(observation, {"queue_depth": 5}, {})
+
+        assert np.array_equal(features[: len(WINDOW_FEATURES)], encode_window(observation))
+
+    def test_they_are_0_at_reset(self, observation):
+        features = FeatureEncoder().encode(observation)
+
+        assert not features[len(WINDOW_FEATURES) :].any()
+
+    def test_they_begin_at_the_first_window(self, observation):
+        features = encoded(observation, {"kv_cache_occupancy": 0.8})
+
+        assert trend(features, "kv_cache_occupancy.fast") == pytest.approx(0.8)
+        assert trend(features, "kv_cache_occupancy.slow") == pytest.approx(0.8)
+
+    def test_the_first_windows_weigh_alike_and_later_ones_by_the_speed(self, observation):
+        full, empty = {"kv_cache_occupancy": 1.0}, {"kv_cache_occupancy": 0.0}
+
+        features = encoded(observation, full, full, full, empty)
+
+        assert trend(features, "kv_cache_occupancy.fast") == pytest.approx(0.5)
+        assert trend(features, "kv_cache_occupancy.slow") == pytest.approx(0.75)
+
+    def test_the_slow_one_forgets_a_tenth_per_window(self, observation):
+        full, empty = {"kv_cache_occupancy": 1.0}, {"kv_cache_occupancy": 0.0}
+
+        features = encoded(observation, *([full] * 20), empty, empty)
+
+        assert trend(features, "kv_cache_occupancy.slow") == pytest.approx(0.81)
+
+    def test_a_window_without_a_sample_leaves_them_as_they_are(self, observation):
+        known, unknown = {"spec_acceptance_rate": 0.6}, {"spec_acceptance_rate": None}
+
+        features = encoded(observation, unknown, known, unknown, unknown)
+
+        assert trend(features, "spec_acceptance_rate.fast") == pytest.approx(0.6)
+        assert trend(features, "spec_acceptance_rate") == 0.0
+
+    def test_a_reset_forgets_them(self, observation):
+        encoder = FeatureEncoder()
+        first = [encoder.encode(observation) for _ in range(3)][-1]
+
+        encoder.reset()
+        again = [encoder.encode(observation) for _ in range(3)][-1]
+
+        assert np.array_equal(first, again)
+
+    def test_rows_do_not_know_each_other(self):
+        rng = np.random.default_rng(3)
+        windows = rng.random((4, 3, len(WINDOW_FEATURES)), np.float32)
+        together, alone = FeatureEncoder(3), FeatureEncoder()
+
+        rows = [together.extend(window)[1] for window in windows]
+
+        assert np.array_equal(rows, [alone.extend(window[1:2])[0] for window in windows])
+
+    def test_compiled_trends_are_the_interpreted_ones_bit_for_bit(self):
+        rng = np.random.default_rng(5)
+        windows = rng.random((30, 8, len(WINDOW_FEATURES)), np.float32)
+        windows[rng.random(windows.shape) < 0.3] = 0.0
+        compiled, interpreted = FeatureEncoder(8, trends=compiled_trends), FeatureEncoder(8)
+
+        rows = [compiled.extend(window) for window in windows]
+
+        assert np.array_equal(rows, [interpreted.extend(window) for window in windows])

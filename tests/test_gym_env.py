@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from llmserve_env.encoding import encode
+from llmserve_env.encoding import FEATURE_NAMES, FeatureEncoder
 from llmserve_env.errors import EpisodeDoneError, EpisodeNotStartedError, InvalidInputError
 from llmserve_env.gym_env import LLMServeGymEnv
 from simulator.environment import ServingEnvironment
@@ -26,12 +26,27 @@ def wrapped(*, render_mode=None, action_mode="multidiscrete", **changes):
 def test_observations_are_the_encoded_observation():
     env = wrapped()
 
+    encoder = FeatureEncoder()
+
     first, _ = env.reset(seed=1)
+    expected_first = encoder.encode(env.observation)
     second, *_ = env.step(HELD)
 
     assert first in env.observation_space
-    assert not np.array_equal(first, second)
-    assert np.array_equal(second, encode(env.observation))
+    assert np.array_equal(first, expected_first)
+    assert np.array_equal(second, encoder.encode(env.observation))
+
+
+def test_the_trends_of_an_episode_start_anew_with_the_next():
+    env = wrapped()
+    env.reset(seed=1)
+    first, *_ = env.step(HELD)
+    env.step(HELD)
+
+    env.reset(seed=1)
+
+    assert np.array_equal(env.step(HELD)[0], first)
+    assert first[FEATURE_NAMES.index("request_arrival_rate.slow")] > 0.0
 
 
 def test_the_horizon_truncates_and_never_terminates():

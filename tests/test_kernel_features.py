@@ -4,7 +4,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmserve_env.encoding import FEATURES, RAW_NAMES, encode, raw_values, write_features
+from llmserve_env.encoding import (
+    RAW_NAMES,
+    WINDOW_FEATURES,
+    encode_window,
+    raw_values,
+    write_features,
+)
 from simulator.environment import ServingEnvironment
 from simulator.kernel_features import RAW, encode_rows, raw_rows
 from tests.builders import catalogue, stream, task
@@ -42,13 +48,13 @@ def test_values_and_features_equal_those_of_the_observation(seed, rate_rps, shar
 
         seen = np.array(raw_values(observation), np.float64)
         assert np.array_equal(raw_of(played), seen, equal_nan=True)
-        assert np.array_equal(played.features(), encode(observation))
+        assert np.array_equal(played.features(), encode_window(observation))
 
 
 def test_features_before_the_first_window_equal_those_of_the_observation():
     played = start(3)
 
-    assert np.array_equal(played.features(), encode(played.observation))
+    assert np.array_equal(played.features(), encode_window(played.observation))
 
 
 def test_a_clones_features_are_its_own():
@@ -67,7 +73,7 @@ def test_compiled_and_interpreted_encodings_agree_on_many_rows():
     rng = np.random.default_rng(7)
     raw = rng.lognormal(2.0, 4.0, (500, len(RAW_NAMES)))
     raw[rng.random(raw.shape) < 0.2] = np.nan
-    interpreted = np.empty((500, len(FEATURES)), np.float32)
+    interpreted = np.empty((500, len(WINDOW_FEATURES)), np.float32)
     compiled = np.empty_like(interpreted)
 
     write_features(raw, interpreted)
