@@ -12,9 +12,17 @@ from typing import Any
 def write_text(path: Path, text: str) -> None:
     """Put the text in the file; whoever reads meanwhile sees the old text or all of this one.
 
+    What is there and is no plain file, such as /dev/null or a pipe, is written to and stays.
+
     Raises:
         OSError: If the folder cannot be made or written to.
     """
+    # A link stays a link: what it points to is replaced.
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        # To replace a device by a file would take it from everybody on the machine.
+        path.write_text(text, encoding="utf-8")
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)

@@ -4,7 +4,8 @@ An observation says how many requests arrived, of which classes, and how long th
 average; not when, and never how long their outputs will be. For every window that was seen the twin
 draws requests from the task's own description of its traffic, of those classes and nearest to that
 mean prompt, and serves them under the action that was in force. Forecasts are drawn from the
-requests of the last windows, at a rate between a fast and a slow average of what arrived.
+requests of the last windows, as many as a stretch of the past brought, or at a rate that falls back
+from a fast to a slow average of what arrived.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Twin:
         Args:
             task: What is played.
             seed: Of the guesses.
-            index: Tells twins of the same seed apart.
+            index: Tells twins of the same seed apart; those of odd index expect a stretch of the
+                past to come again, the others that the rate falls back to its slow average.
         """
         self._task, self._rng = task, stream(seed, f"agents/twin/{index}")
         self._library = _library(task)
@@ -61,6 +63,8 @@ class Twin:
         self._engine.reset(0, _nobody(self._library), StepCosts())
         self._weights = weight_row(task.reward)[None, :]
         self._recent: list[IntArray] = []
+        self._counts: list[int] = []
+        self._repeats = index % 2 == 1
         self._fast = self._slow = -1.0
 
     @property
@@ -86,6 +90,7 @@ class Twin:
         self._append(self._engine.state, rows, now_s + offsets)
         self._engine.step(action_row(action)[None, :], self._weights)
         self._recent = [*self._recent, rows][-MEMORY_WINDOWS:]
+        self._counts.append(len(rows))
         self._fast = _average(self._fast, len(rows), FAST_SHARE)
         self._slow = _average(self._slow, len(rows), SLOW_SHARE)
 
@@ -94,8 +99,7 @@ class Twin:
         state = copy_state(self._engine.state)
         now_s, window_s = float(state.environments[0]["now_s"]), self._task.window_s
         ahead = np.arange(windows)
-        fading = np.exp(-ahead / RETURN_WINDOWS)
-        counts = self._rng.poisson(self._slow + (self._fast - self._slow) * fading)
+        counts = self._again(windows) if self._repeats else self._fading(windows)
         recent = np.concatenate(self._recent)
         if len(recent) == 0:
             return state
@@ -103,6 +107,18 @@ class Twin:
         starts_s = now_s + np.repeat(ahead, counts) * window_s
         self._append(state, rows, np.sort(starts_s + self._rng.random(len(rows)) * window_s))
         return state
+
+    def _fading(self, windows: int) -> IntArray:
+        """Poisson counts of arrivals whose rate falls back from the fast to the slow average."""
+        fading = np.exp(-np.arange(windows) / RETURN_WINDOWS)
+        return self._rng.poisson(self._slow + (self._fast - self._slow) * fading)
+
+    def _again(self, windows: int) -> IntArray:
+        """The counts of as many successive windows of the past, bursts included."""
+        if len(self._counts) <= windows:
+            return self._fading(windows)
+        first = int(self._rng.integers(len(self._counts) - windows))
+        return np.array(self._counts[first : first + windows])
 
     def _likeness(self, observation: ServeObservation) -> IntArray:
         """Rows of the library that could be the requests of the window just seen."""

@@ -49,7 +49,7 @@ check() { # name, requirement
     uv pip install --quiet --python "$environment/bin/python" --no-deps "$copy"  # AutoEnv reads its metadata
     "$environment/bin/python" -m pytest -q -p no:cacheprovider \
         tests/contract/test_http.py tests/contract/test_websocket.py tests/contract/test_isolation.py \
-        tests/contract/test_client.py
+        tests/contract/test_client.py tests/contract/test_grader.py
     validate_running_server "$environment"
     (cd "$copy" && "$environment/bin/openenv" validate .)
     if [ "$1" = openenv ]; then

@@ -19,6 +19,7 @@ CHECKS = (
     ("mypy",),
     ("lint-imports",),
     ("codespell",),
+    ("python", "-m", "scripts.measure_headroom", "--check"),
 )
 
 

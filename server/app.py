@@ -13,11 +13,13 @@ from openenv.core.env_server.types import ConcurrencyConfig
 
 from grader.references import shipped_references
 from llmserve_env.tasks import shipped_catalogue
+from server.baseline_routes import baseline_router
+from server.baselines import Baselines
 from server.body_limit import BodyLimit
 from server.docs_routes import ASSETS_PATH, docs_assets, docs_router
 from server.errors import register_error_handlers
 from server.grader_routes import grader_router
-from server.info_routes import info_router, unavailable_router
+from server.info_routes import info_router
 from server.openenv_adapter import (
     DESCRIPTION,
     ENVIRONMENT_NAME,
@@ -67,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
             count_sockets=lambda: live.count,
         )
     )
-    app.include_router(unavailable_router())
+    app.include_router(baseline_router(Baselines()))
     app.include_router(docs_router(TITLE))
     app.mount(ASSETS_PATH, docs_assets())
     register_error_handlers(app, retry_after_s=store.retry_after_s)

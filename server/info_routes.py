@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any, Literal
 
 from fastapi import APIRouter
@@ -12,11 +11,9 @@ from pydantic import BaseModel
 
 from grader.grading import scale_of
 from grader.references import ReferenceScores, TaskReference
-from llmserve_env.errors import NotAvailableError
 from llmserve_env.models import KNOBS
 from llmserve_env.splits import SPLITS
 from llmserve_env.tasks import Catalogue, TaskSpec
-from server.errors import ErrorResponse
 from server.openenv_adapter import (
     DESCRIPTION,
     ENVIRONMENT_NAME,
@@ -118,22 +115,6 @@ def info_router(
     async def schema() -> SchemaResponse:
         """The JSON schemas of action, observation and state."""
         return schemas()
-
-    return router
-
-
-def unavailable_router() -> APIRouter:
-    """The routes that are promised and not there yet; each answers 501."""
-    router = APIRouter(tags=["Not available yet"])
-    responses: dict[int | str, dict[str, Any]] = {
-        int(HTTPStatus.NOT_IMPLEMENTED): {"model": ErrorResponse}
-    }
-
-    @router.get("/baseline", responses=responses)
-    @router.post("/baseline", responses=responses)
-    async def baseline() -> None:
-        """Scores of the baseline agents."""
-        raise NotAvailableError("/baseline has no agents to run yet; play with /reset and /step")
 
     return router
 

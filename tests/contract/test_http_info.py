@@ -1,19 +1,8 @@
-"""The routes that tell about the server, over a real socket, and those that are yet to come."""
+"""The routes that tell about the server, over a real socket."""
 
 import re
 
 import pytest
-
-from tests.live_server import error_of
-
-
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_is_not_there_yet_says_so(http, method):
-    response = http.request(method, "/baseline")
-
-    assert response.status_code == 501
-    assert error_of(response)["code"] == "NOT_AVAILABLE"
-    assert "/baseline" in error_of(response)["message"]
 
 
 def test_health_counts_sessions_and_time(http):

@@ -1,0 +1,211 @@
+"""Measures how much a policy can gain over the best constant action: docs/headroom.md and .json.
+
+    uv run python -m scripts.measure_headroom [--episodes 64] [--jobs 2]
+    uv run python -m scripts.measure_headroom --check
+
+A run that was killed goes on where it stopped: episodes are kept under .cache until a source of the
+simulator, the tasks or the agents changes. `--check` is for continuous
+integration: the stored numbers must be of this version, leave room, and be what is played today.
+Exit status 1 if a gate is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from agents.evaluation import EpisodeRecord, Job, jobs_of, play
+from agents.registry import agent_entry, agent_names, make_agent
+from agents.result_files import write_json, write_text
+from evaluate import episodes_bar
+from llmserve_env.errors import LLMServeError
+from llmserve_env.models import ServeAction
+from llmserve_env.splits import split_seeds
+from llmserve_env.tasks import TaskSpec, shipped_catalogue
+from scripts.headroom_report import (
+    CONSTANT,
+    LEAST_HEADROOM_KEPT,
+    REACTIVE,
+    Gate,
+    all_gates,
+    headroom_gates,
+    page,
+    task_results,
+)
+from simulator.environment import ServingEnvironment
+
+ROOT: Final = Path(__file__).parent.parent
+REPORT: Final = ROOT / "docs" / "headroom.md"
+RESULTS: Final = ROOT / "docs" / "headroom.json"
+DESIGNS: Final = "headroom_designs.md"
+CACHE: Final = ROOT / ".cache" / "headroom"
+SPLIT: Final = "test"
+LEAST_EPISODES: Final = 64
+CHECKED_AGENTS: Final = (CONSTANT, REACTIVE)
+CHECKED_SEEDS: Final = 3
+# Another processor may round the last bits otherwise.
+TOLERANCE: Final = 1e-9
+SOURCE_FOLDERS: Final = ("llmserve_env", "simulator", "agents")
+SOURCE_ENDINGS: Final = (".py", ".toml", ".json", ".npz", ".parquet")
+
+
+def sources_digest() -> str:
+    """A name for the content of all that a result depends on."""
+    digest = hashlib.blake2s(digest_size=8)
+    for folder in SOURCE_FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in SOURCE_ENDINGS:
+                digest.update(f"{path.relative_to(ROOT)}\n".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class RecordFile:
+    """Records kept on disk, one line of JSON each, so that nothing is played twice."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what is there; a line that was cut off when a run was killed is left out."""
+        self._path = path
+        self._known: dict[Job, EpisodeRecord] = {}
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+                if line.endswith("\n"):
+                    self._remember(EpisodeRecord(**json.loads(line)))
+        # Written anew, because whatever is appended to a cut line is lost with it.
+        rows = self._known.values()
+        write_text(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
+
+    def add(self, record: EpisodeRecord) -> None:
+        """Keep a record."""
+        self._remember(record)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(record)) + "\n")
+
+    def missing(self, wanted: Sequence[Job]) -> list[Job]:
+        """The jobs that have no record yet."""
+        return [job for job in wanted if job not in self._known]
+
+    def records(self, wanted: Sequence[Job]) -> list[EpisodeRecord]:
+        """The records of these jobs, in their order."""
+        return [self._known[job] for job in wanted]
+
+    def _remember(self, record: EpisodeRecord) -> None:
+        self._known[Job(record.agent, record.task_id, record.seed)] = record
+
+
+def measure(
+    agents: Sequence[str], seeds: Sequence[int], *, processes: int, kept: RecordFile
+) -> dict[str, Any]:
+    """All results, ready for JSON; only what is not kept yet is played."""
+    catalogue = shipped_catalogue()
+    task_ids = [task.task_id for task in catalogue.tasks]
+    missing = kept.missing(jobs_of(agents, task_ids, seeds))
+
+    with episodes_bar(len(missing)) as advance:
+
+        def keep(record: EpisodeRecord) -> None:
+            kept.add(record)
+            advance(record)
+
+        play(missing, processes=processes, on_episode=keep)
+    return {
+        "environment_version": catalogue.environment_version,
+        "split": SPLIT,
+        "seeds": list(seeds),
+        "best_constants": {
+            task.task_id: best_constant_action(task).model_dump(mode="json")
+            for task in catalogue.tasks
+        },
+        "tasks": {
+            task.task_id: task_results(
+                kept.records(jobs_of(agents, [task.task_id], seeds)), agents, windows=task.windows
+            )
+            for task in catalogue.tasks
+        },
+    }
+
+
+def best_constant_action(task: TaskSpec) -> ServeAction:
+    """The action that the registry's best constant agent plays on this task."""
+    agent = make_agent(CONSTANT)
+    observation = ServingEnvironment().reset(task_id=task.task_id, seed=0)
+    agent.reset(task, 0)
+    return agent.act(observation)
+
+
+def read_results(path: Path = RESULTS) -> dict[str, Any]:
+    """The stored results.
+
+    Raises:
+        FileNotFoundError: Naming the command that makes them.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; run python -m scripts.measure_headroom")
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return results
+
+
+def check(results: dict[str, Any]) -> list[Gate]:
+    """Whether stored results are of this version, leave room, and are what is played today."""
+    version = shipped_catalogue().environment_version
+    stored = results["environment_version"]
+    gates = [Gate("all", f"environment version {version}", stored, stored == version)]
+    gates += headroom_gates(results, LEAST_HEADROOM_KEPT)
+    seeds = results["seeds"][:CHECKED_SEEDS]
+    for record in play(jobs_of(CHECKED_AGENTS, list(results["tasks"]), seeds)):
+        known = results["tasks"][record.task_id][record.agent]["raw_scores"]
+        expected = known[seeds.index(record.seed)]
+        gates.append(
+            Gate(
+                record.task_id,
+                f"{record.agent} on seed {record.seed} reaches {expected:.6f}",
+                f"{record.raw_score:.6f}",
+                abs(record.raw_score - expected) <= TOLERANCE,
+            )
+        )
+    return gates
+
+
+def verdict(gates: Sequence[Gate]) -> int:
+    """Print every gate; 1 if one of them is missed."""
+    for gate in gates:
+        print(
+            f"{'met   ' if gate.is_met else 'MISSED'} {gate.task_id}: {gate.condition}; "
+            f"reached {gate.reached}"
+        )
+    return int(not all(gate.is_met for gate in gates))
+
+
+def main(argv: Sequence[str]) -> int:
+    """0 if every gate is met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--episodes", type=int, default=LEAST_EPISODES, help="test seeds per task")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--check", action="store_true", help="check the stored results only")
+    arguments = parser.parse_args(argv)
+    if arguments.check:
+        return verdict(check(read_results()))
+    if arguments.episodes < LEAST_EPISODES:
+        parser.error(f"--episodes must be at least {LEAST_EPISODES}, got {arguments.episodes}")
+    kept = RecordFile(CACHE / sources_digest() / "records.jsonl")
+    agents = agent_names()
+    seeds = split_seeds(SPLIT, arguments.episodes)
+    results = measure(agents, seeds, processes=arguments.jobs, kept=kept)
+    write_json(RESULTS, results)
+    descriptions = {name: agent_entry(name).description for name in agents}
+    write_text(REPORT, page(results, descriptions, designs=DESIGNS))
+    return verdict(all_gates(results))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (LLMServeError, FileNotFoundError) as problem:
+        sys.exit(f"measure_headroom: {problem}")

@@ -1,0 +1,156 @@
+"""The baseline agents' scores on a seed of every task, for GET and POST /baseline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agents.evaluation import EpisodeRecord, Job, play_job
+from agents.registry import agent_entry, agent_names
+from grader.grading import constant_tally
+from grader.references import shipped_references
+from grader.scoring import clipped, score_unclipped
+from llmserve_env.errors import InvalidInputError
+from llmserve_env.gym_env import Episodes
+from llmserve_env.models import Seed
+from llmserve_env.splits import split_range
+from llmserve_env.tasks import shipped_catalogue
+from simulator.environment import ServingEnvironment
+
+# Quick ones only: the planners of the registry are played when they are asked for by name.
+SUITE: Final = ("random", "vllm_default", "heuristic", "best_constant", "reactive")
+DEFAULT_SEED: Final = split_range("test").start
+MAX_AGENTS: Final = 16
+CACHED_ANSWERS: Final = 64
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class BaselineRequest(_Closed):
+    """Which baselines are played; nothing at all means the usual ones on every task."""
+
+    task_id: str | None = Field(default=None, description="A task, or every task if left out.")
+    seed: Seed = Field(default=DEFAULT_SEED, description="The first test seed if left out.")
+    agents: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_AGENTS)] = SUITE
+
+
+class BaselineResult(_Closed):
+    """What an agent reached in one episode.
+
+    `score` is on the grader's scale, with `score_unclipped` before clipping; `raw_score` is the
+    mean reward of a window; `terms` are the means of the reward's terms.
+    """
+
+    score: float
+    score_unclipped: float
+    raw_score: float
+    total_reward: float
+    terms: dict[str, float]
+    metrics: dict[str, float]
+
+
+class BaselineResponse(_Closed):
+    """Answer to GET and POST /baseline: results by task and agent."""
+
+    environment_version: str
+    mode: Literal["deterministic"] = "deterministic"
+    seed: int
+    tasks: dict[str, dict[str, BaselineResult]]
+
+
+def run_baselines(request: BaselineRequest, episodes: Episodes | None = None) -> BaselineResponse:
+    """Play what is asked for.
+
+    Args:
+        request: Tasks, seed and agents.
+        episodes: Where it is played; a new environment of this process if left out.
+
+    Raises:
+        UnknownTaskError: If there is no such task.
+        InvalidInputError: If there is no such agent, or it sees the future.
+    """
+    check_request(request)
+    played_in = ServingEnvironment() if episodes is None else episodes
+    return BaselineResponse(
+        environment_version=shipped_catalogue().environment_version,
+        seed=request.seed,
+        tasks={task_id: _play_task(task_id, request, played_in) for task_id in _tasks_of(request)},
+    )
+
+
+def check_request(request: BaselineRequest) -> None:
+    """Refuse what cannot be played; raises as `run_baselines` does."""
+    _tasks_of(request)
+    playable = [name for name in agent_names() if not agent_entry(name).sees_future]
+    for name in request.agents:
+        if name not in playable:
+            raise InvalidInputError(
+                f"agents: {name!r:.80} is no baseline; known: {', '.join(playable)}"
+            )
+
+
+class Baselines:
+    """Answers kept by what was asked, at most one suite playing at a time."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[BaselineRequest, BaselineResponse] = OrderedDict()
+        self._lock = asyncio.Lock()
+
+    async def answer(self, request: BaselineRequest) -> BaselineResponse:
+        """The answer, played off the event loop if it is not known yet.
+
+        The environment's version is fixed while a process lives, so answers never go stale.
+
+        Raises:
+            UnknownTaskError: As `run_baselines`.
+            InvalidInputError: As `run_baselines`.
+        """
+        check_request(request)
+        if request not in self._answers:
+            async with self._lock:
+                # Whoever waited for the lock may find that the one before asked for the same.
+                if request not in self._answers:
+                    self._answers[request] = await asyncio.to_thread(run_baselines, request)
+        self._answers.move_to_end(request)
+        while len(self._answers) > CACHED_ANSWERS:
+            self._answers.popitem(last=False)
+        return self._answers[request]
+
+
+def _tasks_of(request: BaselineRequest) -> Sequence[str]:
+    catalogue = shipped_catalogue()
+    if request.task_id is None:
+        return [task.task_id for task in catalogue.tasks]
+    return [catalogue.get(request.task_id).task_id]
+
+
+def _play_task(
+    task_id: str, request: BaselineRequest, episodes: Episodes
+) -> dict[str, BaselineResult]:
+    return {
+        name: _result(play_job(Job(name, task_id, request.seed), episodes))
+        for name in request.agents
+    }
+
+
+def _result(record: EpisodeRecord) -> BaselineResult:
+    catalogue = shipped_catalogue()
+    reference = shipped_references().get(record.task_id, catalogue.environment_version)
+    constant = constant_tally(
+        catalogue.get(record.task_id), reference.best_constant, record.seed, record.seed
+    )
+    score = score_unclipped(record.raw_score, constant.raw_score, reference)
+    return BaselineResult(
+        score=clipped(score),
+        score_unclipped=score,
+        raw_score=record.raw_score,
+        total_reward=record.total_reward,
+        terms=record.terms,
+        metrics=record.metrics,
+    )

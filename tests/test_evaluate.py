@@ -1,0 +1,116 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import evaluate
+
+ROOT = Path(__file__).resolve().parent.parent
+QUICK = ["--task", "static_workload", "--episodes", "2", "--jobs", "1", "--baselines", "none"]
+
+
+def test_commas_inside_of_braces_do_not_part_names():
+    assert evaluate.split_list('aimd,constant:{"batch_cap": 64, "x": {"y": 1}}, random') == [
+        "aimd",
+        'constant:{"batch_cap": 64, "x": {"y": 1}}',
+        "random",
+    ]
+
+
+def test_the_best_constant_scores_one_half_on_every_seed(tmp_path, capsys):
+    target = tmp_path / "result.json"
+
+    status = evaluate.main(["--agent", "best_constant", *QUICK, "--json", str(target)])
+
+    result = json.loads(target.read_text())
+    assert status == 0
+    assert "best_constant" in capsys.readouterr().out
+    assert result["summaries"][0]["score"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert result["summaries"][0]["to_constant"]["value"] == 0.0
+
+
+def test_the_json_holds_every_seed_and_where_it_comes_from(tmp_path):
+    target = tmp_path / "result.json"
+
+    evaluate.main(["--agent", "random", *QUICK, "--seed", "7", "--json", str(target)])
+
+    result = json.loads(target.read_text())
+    assert result["split"] == "test"
+    assert result["seeds"] == [2_000_007, 2_000_008]
+    assert [row["seed"] for row in result["episodes"]] == [2_000_007, 2_000_008]
+    assert result["environment_version"] != ""
+    assert result["summaries"][0]["agent"] == "random"
+    assert result["summaries"][0]["score"]["value"] < 0.5
+
+
+def test_a_score_below_the_bar_exits_with_one(capsys):
+    status = evaluate.main(["--agent", "random", *QUICK, "--fail-under", "0.5"])
+
+    assert status == 1
+    assert "random on static_workload: score" in capsys.readouterr().err
+
+
+def test_a_score_at_the_bar_exits_with_zero():
+    assert evaluate.main(["--agent", "best_constant", *QUICK, "--fail-under", "0.5"]) == 0
+
+
+def test_the_bar_is_for_the_agents_and_not_for_the_baselines():
+    arguments = [*QUICK[:-1], "random", "--fail-under", "0.4"]
+
+    assert evaluate.main(["--agent", "best_constant", *arguments]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--agent", "nobody"], "unknown agent 'nobody'"),
+        (["--agent", "aimd", "--task", "no_such_task"], "unknown task_id 'no_such_task'"),
+        (["--agent", "aimd", "--seed", "-1"], "got 20 from -1 on"),
+        (["--agent", "aimd", "--baselines", "someone"], "unknown agent 'someone'"),
+        (["--agent", 'constant:{"batch_cap": 0}'], "batch_cap"),
+        (["--agent", "constant:{"], "no JSON"),
+    ],
+)
+def test_wrong_arguments_exit_with_two_and_say_why(arguments, message, capsys):
+    assert evaluate.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--agent", ","],
+        ["--agent", "aimd", "--episodes", "0"],
+        ["--agent", "a", "--split", "x"],
+    ],
+)
+def test_the_command_line_is_checked_before_anything_is_played(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        evaluate.main(arguments)
+
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_without_a_traceback(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "run", interrupted)
+
+    assert evaluate.main(["--agent", "aimd"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_program_prints_plain_text_where_there_is_no_terminal():
+    command = [sys.executable, "evaluate.py", "--agent", "vllm_default", *QUICK]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert "\x1b" not in done.stdout
+    assert "vllm_default" in done.stdout
+    assert done.stderr == ""
