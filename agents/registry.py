@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from pathlib import Path
 from typing import Final
 
 from agents.aimd import AimdAgent
@@ -12,11 +13,13 @@ from agents.clairvoyant import ClairvoyantAgent
 from agents.dynamic_sd import DynamicSdAgent
 from agents.heuristic import HeuristicAgent
 from agents.mpc import MpcAgent
+from agents.ppo.agent import PpoAgent
 from agents.reactive import ReactiveAgent
 from agents.simple import BestConstantAgent, ConstantAgent, RandomAgent
 from llmserve_env.errors import InvalidInputError
 
 CONSTANT: Final = "constant"
+PPO: Final = "ppo"
 _ENTRIES: Final = (
     AgentEntry(
         name="random",
@@ -75,9 +78,10 @@ def agent_names() -> tuple[str, ...]:
 
 
 def agent_entry(name: str) -> AgentEntry:
-    """The agent of this name: one of agent_names(), `constant:JSON` or `module:Class`.
+    """The agent of this name: one of agent_names(), `constant:JSON`, `ppo:FILE` or `module:Class`.
 
-    The JSON is an object of knobs; those left out keep the task's default. The class is made
+    The JSON is an object of knobs; those left out keep the task's default. The file is what
+    train.py wrote, FILE.npz. The class is made
     without arguments and has `reset` and `act`, as base.Agent says. It is imported: name only
     modules that you trust.
 
@@ -89,11 +93,13 @@ def agent_entry(name: str) -> AgentEntry:
     kind, colon, argument = name.partition(":")
     if colon and kind == CONSTANT:
         return _constant_entry(name, argument)
+    if colon and kind == PPO:
+        return _ppo_entry(name, Path(argument))
     if colon:
         return _imported_entry(name, kind, argument)
     raise InvalidInputError(
         f"unknown agent {name!r}; known agents: {', '.join(_BY_NAME)}, "
-        f'{CONSTANT}:JSON as in {CONSTANT}:{{"batch_cap": 64}}, or module:Class'
+        f'{CONSTANT}:JSON as in {CONSTANT}:{{"batch_cap": 64}}, {PPO}:FILE.npz, or module:Class'
     )
 
 
@@ -117,6 +123,12 @@ def _constant_entry(name: str, text: str) -> AgentEntry:
         name=name,
         description="One action throughout.",
         make=lambda: ConstantAgent(knobs),
+    )
+
+
+def _ppo_entry(name: str, file: Path) -> AgentEntry:
+    return AgentEntry(
+        name=name, description=f"The PPO policy in {file}.", make=lambda: PpoAgent(file)
     )
 
 
