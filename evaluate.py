@@ -44,6 +44,7 @@ from llmserve_env.tasks import shipped_catalogue
 
 BASELINES: Final = ("random", "vllm_default", "heuristic", "best_constant", "reactive")
 PLAIN_WIDTH: Final = 140  # columns where the output is no terminal
+AGENT_WIDTH: Final = 28  # a longer name goes on in the next line
 BELOW, WRONG_ARGUMENTS, INTERRUPTED = 1, 2, 130
 
 
@@ -103,7 +104,7 @@ def _summary(name: str, rows: Sequence[EpisodeRecord], reference: TaskReference)
 def table_of(task_id: str, summaries: Sequence[Summary], episodes: int) -> Table:
     """The summaries of one task as a table, the best score first."""
     table = Table(title=f"{task_id}, {episodes} episodes", title_justify="left")
-    table.add_column("agent", no_wrap=True)
+    table.add_column("agent", overflow="fold", max_width=AGENT_WIDTH)
     for heading in ("score", "95 %", "raw mean", "95 %", "IQM", "to best constant", "95 %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in sorted(summaries, key=lambda row: row.score_unclipped, reverse=True):
