@@ -13,10 +13,11 @@ from agents.clairvoyant import ClairvoyantAgent
 from agents.dynamic_sd import DynamicSdAgent
 from agents.heuristic import HeuristicAgent
 from agents.mpc import MpcAgent
-from agents.ppo.agent import PpoAgent
+from agents.ppo.agent import GENERALIST, WEIGHTS, PpoAgent
 from agents.reactive import ReactiveAgent
 from agents.simple import BestConstantAgent, ConstantAgent, RandomAgent
 from llmserve_env.errors import InvalidInputError
+from llmserve_env.tasks import shipped_catalogue
 
 CONSTANT: Final = "constant"
 PPO: Final = "ppo"
@@ -69,12 +70,22 @@ _ENTRIES: Final = (
         sees_future=True,
     ),
 )
-_BY_NAME: Final = {entry.name: entry for entry in _ENTRIES}
+# Listed only where their weights lie: a clone that has not trained any has no such agents.
+_SPECIALIST: Final = AgentEntry(
+    name=PPO,
+    description="Trained by PPO, a policy of its own for every task.",
+    make=PpoAgent,
+)
+_GENERALIST: Final = AgentEntry(
+    name="ppo_generalist",
+    description="Trained by PPO, one policy for all tasks.",
+    make=lambda: PpoAgent(GENERALIST),
+)
 
 
 def agent_names() -> tuple[str, ...]:
-    """The names of the agents that need no argument."""
-    return tuple(_BY_NAME)
+    """The names of the agents that need no argument; policies only if their weights are there."""
+    return tuple(_by_name())
 
 
 def agent_entry(name: str) -> AgentEntry:
@@ -88,8 +99,9 @@ def agent_entry(name: str) -> AgentEntry:
     Raises:
         InvalidInputError: If the name stands for nothing, naming what exists.
     """
-    if name in _BY_NAME:
-        return _BY_NAME[name]
+    known = _by_name()
+    if name in known:
+        return known[name]
     kind, colon, argument = name.partition(":")
     if colon and kind == CONSTANT:
         return _constant_entry(name, argument)
@@ -98,7 +110,7 @@ def agent_entry(name: str) -> AgentEntry:
     if colon:
         return _imported_entry(name, kind, argument)
     raise InvalidInputError(
-        f"unknown agent {name!r}; known agents: {', '.join(_BY_NAME)}, "
+        f"unknown agent {name!r}; known agents: {', '.join(known)}, "
         f'{CONSTANT}:JSON as in {CONSTANT}:{{"batch_cap": 64}}, {PPO}:FILE.npz, or module:Class'
     )
 
@@ -110,6 +122,16 @@ def make_agent(name: str) -> Agent:
         InvalidInputError: If the name stands for nothing, naming what exists.
     """
     return agent_entry(name).make()
+
+
+def _by_name() -> dict[str, AgentEntry]:
+    specialists = [WEIGHTS / f"{task.task_id}.npz" for task in shipped_catalogue().tasks]
+    trained = [
+        entry
+        for entry, files in ((_SPECIALIST, specialists), (_GENERALIST, [GENERALIST]))
+        if all(file.exists() for file in files)
+    ]
+    return {entry.name: entry for entry in (*_ENTRIES, *trained)}
 
 
 def _constant_entry(name: str, text: str) -> AgentEntry:

@@ -1,5 +1,6 @@
 import pytest
 
+from agents import registry
 from agents.registry import agent_entry, agent_names, make_agent
 from agents.rollout import play_episode
 from llmserve_env.errors import InvalidInputError
@@ -37,6 +38,27 @@ def episode(name, task_id, *, agent_seed=0):
 
 def test_every_hand_made_agent_has_its_name():
     assert set(NAMES) <= set(agent_names())
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ([], set()),
+        (list(SHORT)[:-1], set()),
+        (list(SHORT), {"ppo"}),
+        (["generalist"], {"ppo_generalist"}),
+        ([*SHORT, "generalist"], {"ppo", "ppo_generalist"}),
+    ],
+)
+def test_policies_are_listed_only_where_all_their_weights_lie(
+    files, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(registry, "GENERALIST", tmp_path / "generalist.npz")
+    for name in files:
+        (tmp_path / f"{name}.npz").touch()
+
+    assert {name for name in agent_names() if name.startswith("ppo")} == expected
 
 
 @pytest.mark.parametrize("task_id", SHORT)
