@@ -19,7 +19,7 @@ from simulator.deployment import draw_step_costs
 from simulator.engine import SimulatedEngine, action_row
 from simulator.reward import weight_row
 from simulator.state import State, copy_state
-from simulator.workload import generate
+from simulator.workload import task_requests
 
 # Environments stepped by one call: few enough that their state stays in the processor's cache.
 GROUP: Final = 16
@@ -45,10 +45,9 @@ class Batch:
         self.task = task
         self.seeds = tuple(seeds)
         engine = SimulatedEngine(task, len(self.seeds))
-        horizon_s = task.windows * task.window_s
         for index, seed in enumerate(self.seeds):
-            requests = generate(task.workload, horizon_s=horizon_s, trace_seed=seed)
-            engine.reset(index, requests, draw_step_costs(task.deployment, seed))
+            costs = draw_step_costs(task.deployment, seed)
+            engine.reset(index, task_requests(task, seed), costs)
         self._start = engine.state
         self._weights = np.tile(weight_row(task.reward), (len(self.seeds), 1))
         self._engine = SimulatedEngine(task)

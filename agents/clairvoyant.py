@@ -26,7 +26,6 @@ from simulator.engine import SimulatedEngine, action_row
 from simulator.environment import ServingEnvironment
 from simulator.reward import weight_row
 from simulator.rng import stream
-from simulator.state import copy_state
 
 WIDTH: Final = 48
 # Hot knobs: windows that a move is held, and windows that it is judged by.
@@ -52,9 +51,8 @@ class ClairvoyantAgent:
     def watch(self, environment: ServingEnvironment) -> None:
         """Plan the whole episode on clones of the environment."""
         bases: list[Agent] = [BestConstantAgent(), ReactiveAgent()]
-        episode = environment.clone()
         schedules = [_played(base, self._task, environment) for base in bases]
-        planner = _Planner(self._task, episode.simulator.engine, self._rng)
+        planner = _Planner(self._task, environment.simulator.engine, self._rng)
         moves = Moves(self._task)
         self._plan = [moves.action(row) for row in planner.improve(schedules)]
 
@@ -83,7 +81,7 @@ def _played(agent: Agent, task: TaskSpec, environment: ServingEnvironment) -> Fl
 
 
 class _Planner:
-    """Improves schedules of one episode; the engine stands at its start."""
+    """Improves schedules of one episode; the engine stands at its start, and only clones move."""
 
     def __init__(self, task: TaskSpec, engine: SimulatedEngine, rng: np.random.Generator) -> None:
         self._task, self._start, self._rng = task, engine, rng
@@ -109,7 +107,7 @@ class _Planner:
         return best
 
     def _hot_pass(self, schedule: FloatArray) -> FloatArray:
-        engine, plan = self._clone(), schedule.copy()
+        engine, plan = self._start.clone(), schedule.copy()
         for first in range(0, len(plan), HOLD):
             held = slice(first, min(first + HOLD, len(plan)))
             moves = self._moves.hot(plan[first])
@@ -124,7 +122,7 @@ class _Planner:
         return plan
 
     def _warm_pass(self, schedule: FloatArray) -> FloatArray:
-        engine, plan = self._clone(), schedule.copy()
+        engine, plan = self._start.clone(), schedule.copy()
         for first in range(0, len(plan), WARM_EVERY):
             rest = plan[first:]
             candidates = [rest]
@@ -142,11 +140,6 @@ class _Planner:
     def _best(self, engine: SimulatedEngine, futures: FloatArray) -> int:
         """The index of the best future; the first, which is the plan as it stands, if equal."""
         return int(self._futures.returns(engine.state, futures).argmax()) if len(futures) > 1 else 0
-
-    def _clone(self) -> SimulatedEngine:
-        engine = SimulatedEngine(self._task)
-        engine.state = copy_state(self._start.state)
-        return engine
 
     def _advance(self, engine: SimulatedEngine, actions: FloatArray) -> None:
         for row in actions:

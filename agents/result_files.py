@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
-def write_text(path: Path, text: str) -> None:
-    """Put the text in the file; whoever reads meanwhile sees the old text or all of this one.
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Fill the file; whoever reads meanwhile, or is killed, leaves the old content or all of it.
 
     What is there and is no plain file, such as /dev/null or a pipe, is written to and stays.
+
+    Args:
+        path: Its folder is made if there is none.
+        write: Writes the content to the open file that it is given.
 
     Raises:
         OSError: If the folder cannot be made or written to.
@@ -21,19 +26,27 @@ def write_text(path: Path, text: str) -> None:
     path = path.resolve()
     if path.exists() and not path.is_file():
         # To replace a device by a file would take it from everybody on the machine.
-        path.write_text(text, encoding="utf-8")
+        with path.open("wb") as device:
+            write(device)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
         # mkstemp makes files that only their owner reads; results are for everybody.
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put the text in the file, as `write_whole` does."""
+    write_whole(path, lambda file: file.write(text.encode("utf-8")))
 
 
 def write_json(path: Path, content: Any) -> None:

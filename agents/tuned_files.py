@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib import resources
 from pathlib import Path
 from typing import Final, Generic, Self, TypeVar
@@ -10,6 +9,7 @@ from typing import Final, Generic, Self, TypeVar
 from pydantic import Field, ValidationError
 
 from agents.reactive_parameters import ReactiveParameters
+from agents.result_files import write_text
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import ServeAction
 from llmserve_env.workloads import Spec
@@ -123,7 +123,5 @@ def choices_for(kind: type[File], version: str, *, made_by: str) -> File:
 def write_tuned(tuned: File) -> Path:
     """Replace the file in the sources at one stroke and return its path."""
     path = DATA_FOLDER / FILES[type(tuned)]
-    draft = path.with_suffix(".tmp")
-    draft.write_text(tuned.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    os.replace(draft, path)
+    write_text(path, tuned.model_dump_json(indent=1) + "\n")
     return path

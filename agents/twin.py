@@ -20,7 +20,7 @@ from agents.planning import FloatArray
 from llmserve_env.models import CLASS_COUNT, ServeAction, ServeObservation
 from llmserve_env.tasks import TaskSpec
 from simulator.deployment import StepCosts
-from simulator.engine import UNSTARTED_TIMES, SimulatedEngine, action_row
+from simulator.engine import SimulatedEngine, action_row, enter_requests
 from simulator.records import IntArray, RequestBatch
 from simulator.reward import weight_row
 from simulator.rng import stream
@@ -60,7 +60,8 @@ class Twin:
         self._of_class = [rows if len(rows) else everything for rows in self._of_class]
         self._engine = SimulatedEngine(task)
         self._engine.state = allocate(1, 2 * len(everything) // LIBRARY_EPISODES + SPARE_REQUESTS)
-        self._engine.reset(0, _nobody(self._library), StepCosts())
+        nobody = _chosen(self._library, everything[:0], np.zeros(0))
+        self._engine.reset(0, nobody, StepCosts())
         self._weights = weight_row(task.reward)[None, :]
         self._recent: list[IntArray] = []
         self._counts: list[int] = []
@@ -143,15 +144,8 @@ class Twin:
     def _append(self, state: State, rows: IntArray, arrival_s: FloatArray) -> None:
         first = int(state.environments[0]["requests"])
         rows = rows[: self.capacity - first]
-        table = state.requests[0, first : first + len(rows)]
-        table.fill(0)
-        for column in UNSTARTED_TIMES:
-            table[column] = np.nan
-        table["arrival_s"] = arrival_s[: len(rows)]
-        for column in ("prompt_tokens", "output_tokens", "priority_class"):
-            table[column] = getattr(self._library, column)[rows]
-        for column in ("acceptance_first", "acceptance_ratio"):
-            table[column] = getattr(self._library, column)[rows]
+        requests = _chosen(self._library, rows, arrival_s[: len(rows)])
+        enter_requests(state.requests[0, first : first + len(rows)], requests)
         state.environments[0]["requests"] = first + len(rows)
 
 
@@ -166,11 +160,11 @@ def _library(task: TaskSpec) -> RequestBatch:
     return generate(task.workload, horizon_s=horizon_s, trace_seed=LIBRARY_SEED)
 
 
-def _nobody(batch: RequestBatch) -> RequestBatch:
-    """The batch without its requests."""
+def _chosen(batch: RequestBatch, rows: IntArray, arrival_s: FloatArray) -> RequestBatch:
+    """Some rows of a batch, arriving at other times."""
     columns = {
-        field.name: getattr(batch, field.name)[:0]
+        field.name: getattr(batch, field.name)[rows]
         for field in fields(batch)
-        if field.name != "load_level"
+        if field.name not in ("load_level", "arrival_s")
     }
-    return replace(batch, **columns)
+    return replace(batch, arrival_s=arrival_s, **columns)

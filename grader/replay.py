@@ -15,11 +15,10 @@ from llmserve_env.models import EpisodeLog, EpisodeStep, ServeAction
 from llmserve_env.tasks import Catalogue, RewardSpec, TaskSpec
 from simulator.environment import parse_record
 from simulator.metrics import snapshot
-from simulator.records import RequestBatch
 from simulator.reward import override_weights, weight_row
 from simulator.state import METRICS, REWARD, Records
 from simulator.trace_simulator import TraceSimulator
-from simulator.workload import generate
+from simulator.workload import task_requests
 
 # Mathematical libraries of other machines may round the last digits otherwise. A claim this close
 # is not a lie, and gains nothing: only the replay is graded.
@@ -27,6 +26,8 @@ RELATIVE_TOLERANCE: Final = 1e-9
 ABSOLUTE_TOLERANCE: Final = 1e-12
 # A grade plays the same traffic twice: the episode's actions and the best constant setting.
 REMEMBERED_TRAFFIC: Final = 8
+
+_traffic = lru_cache(maxsize=REMEMBERED_TRAFFIC)(task_requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,6 @@ def replay(
         simulator.advance(action)
         metrics[index], rewards[index] = state.metrics[0], state.rewards[0]
     return Replay(metrics, rewards)
-
-
-@lru_cache(maxsize=REMEMBERED_TRAFFIC)
-def _traffic(task: TaskSpec, trace_seed: int) -> RequestBatch:
-    horizon_s = task.windows * task.window_s
-    return generate(task.workload, horizon_s=horizon_s, trace_seed=trace_seed)
 
 
 def verified_replay(log: EpisodeLog, catalogue: Catalogue) -> Replay:

@@ -12,7 +12,7 @@ import numpy as np
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
 from simulator.deployment import build_deployment
 from simulator.load import offered_load
-from simulator.workload import generate
+from simulator.workload import task_requests
 from simulator.workload_facts import describe
 
 # Seeds from here on are for describing tasks; training, validation and test seeds lie elsewhere.
@@ -25,7 +25,7 @@ def rows(task: TaskSpec, seeds: range) -> dict[str, list[float]]:
     deployment = build_deployment(task)
     table: dict[str, list[float]] = {}
     for seed in seeds:
-        batch = generate(task.workload, horizon_s=horizon_s, trace_seed=seed)
+        batch = task_requests(task, seed)
         load = offered_load(batch, deployment, horizon_s=horizon_s)
         facts = describe(batch, horizon_s=horizon_s)
         values = {

@@ -28,11 +28,11 @@ from agents.knobs import (
     clip_cap,
     clip_kv,
 )
-from agents.tuned_files import BestConstants, Choice, Provenance, read_tuned, write_tuned
+from agents.tuned_files import BestConstants, Choice, Provenance
 from llmserve_env.models import KNOBS, ServeAction
 from llmserve_env.splits import split_seeds
-from llmserve_env.tasks import TaskSpec, shipped_catalogue
-from scripts.search_tools import Crew, crew, score_action
+from llmserve_env.tasks import TaskSpec
+from scripts.search_tools import Crew, score_action, search_tasks
 from simulator.rng import stream
 
 SCREENING_SEEDS: Final = (4, 16)
@@ -162,20 +162,17 @@ def search(workers: Crew, task: TaskSpec, candidates: int) -> Choice[ServeAction
 
 def main() -> None:
     """Search, print what was found, and write it."""
-    catalogue = shipped_catalogue()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", default="all", help="a task's id, or all")
     parser.add_argument("--candidates", type=int, default=512, help="actions that are drawn")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    tasks = catalogue.tasks if arguments.task == "all" else (catalogue.get(arguments.task),)
-    with crew(arguments.processes) as workers:
-        for task in tasks:
-            choice = search(workers, task, arguments.candidates)
-            tuned = read_tuned(BestConstants)
-            version = catalogue.environment_version
-            write_tuned(tuned.with_choice(version, task.task_id, choice))
-            print(task.task_id, choice.model_dump_json(indent=1))
+    search_tasks(
+        BestConstants,
+        arguments.task,
+        processes=arguments.processes,
+        search=lambda workers, task: search(workers, task, arguments.candidates),
+    )
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agents.batch import Batch
+from agents.tuned_files import Choice, File, read_tuned, write_tuned
 from llmserve_env.models import ServeAction
-from llmserve_env.tasks import TaskSpec
+from llmserve_env.tasks import TaskSpec, shipped_catalogue
 from simulator.engine import action_row
 
 Candidate = TypeVar("Candidate")
@@ -72,6 +73,34 @@ def crew(processes: int) -> Iterator[Crew]:
         Progress(*columns, TimeElapsedColumn()) as progress,
     ):
         yield Crew(executor, progress)
+
+
+def search_tasks(
+    kind: type[File],
+    task_id: str,
+    *,
+    processes: int,
+    search: Callable[[Crew, TaskSpec], Choice[Any]],
+) -> None:
+    """Search a task, or all of them, and print and write what was found, task by task.
+
+    Args:
+        kind: The file that holds it.
+        task_id: A task's id, or all.
+        processes: How many score.
+        search: The choice for a task.
+
+    Raises:
+        UnknownTaskError: If there is no such task.
+    """
+    catalogue = shipped_catalogue()
+    tasks = catalogue.tasks if task_id == "all" else (catalogue.get(task_id),)
+    with crew(processes) as workers:
+        for task in tasks:
+            choice = search(workers, task)
+            tuned = read_tuned(kind)
+            write_tuned(tuned.with_choice(catalogue.environment_version, task.task_id, choice))
+            print(task.task_id, choice.model_dump_json(indent=1))
 
 
 def score_action(task: TaskSpec, seeds: tuple[int, ...], action: ServeAction) -> float:

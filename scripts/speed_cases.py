@@ -25,7 +25,7 @@ from simulator.deployment import draw_step_costs
 from simulator.engine import SimulatedEngine, action_row
 from simulator.reward import weight_row
 from simulator.state import State, copy_state
-from simulator.workload import generate
+from simulator.workload import task_requests
 
 ROOT: Final = Path(__file__).parent.parent
 CARTPOLE: Final = "CartPole-v1"
@@ -155,11 +155,10 @@ class _KernelRun:
         self.environments = environments
         self.output_tokens = 0.0
         self._engine = SimulatedEngine(task, environments)
-        horizon_s = task.windows * task.window_s
         for e in range(environments):
             seed = FIRST_SEED + e
-            requests = generate(task.workload, horizon_s=horizon_s, trace_seed=seed)
-            self._engine.reset(e, requests, draw_step_costs(task.deployment, seed))
+            costs = draw_step_costs(task.deployment, seed)
+            self._engine.reset(e, task_requests(task, seed), costs)
         self.start: State = copy_state(self._engine.state)
         self._actions = np.tile(action_row(task.default_action), (environments, 1))
         self._weights = np.tile(weight_row(task.reward), (environments, 1))

@@ -38,12 +38,11 @@ from agents.tuned_files import (
     Provenance,
     TunedReactive,
     read_tuned,
-    write_tuned,
 )
 from llmserve_env.models import ServeAction
 from llmserve_env.splits import split_seeds
-from llmserve_env.tasks import Catalogue, TaskSpec, shipped_catalogue
-from scripts.search_tools import Crew, crew
+from llmserve_env.tasks import Catalogue, TaskSpec
+from scripts.search_tools import Crew, search_tasks
 from simulator.deployment import build_deployment
 from simulator.environment import ServingEnvironment
 from simulator.rng import stream
@@ -223,21 +222,20 @@ def tune(workers: Crew, task: TaskSpec, *, budget: int, seed: int) -> Choice[Rea
 
 def main() -> None:
     """Tune, print what was found, and write it."""
-    catalogue = shipped_catalogue()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", default="all", help="a task's id, or all")
     parser.add_argument("--budget", type=int, default=3_000_000, help="simulated windows per task")
     parser.add_argument("--seed", type=int, default=0, help="of the search, not of the traffic")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    tasks = catalogue.tasks if arguments.task == "all" else (catalogue.get(arguments.task),)
-    with crew(arguments.processes) as workers:
-        for task in tasks:
-            choice = tune(workers, task, budget=arguments.budget, seed=arguments.seed)
-            tuned = read_tuned(TunedReactive)
-            version = catalogue.environment_version
-            write_tuned(tuned.with_choice(version, task.task_id, choice))
-            print(task.task_id, choice.model_dump_json(indent=1))
+    search_tasks(
+        TunedReactive,
+        arguments.task,
+        processes=arguments.processes,
+        search=lambda workers, task: tune(
+            workers, task, budget=arguments.budget, seed=arguments.seed
+        ),
+    )
 
 
 if __name__ == "__main__":

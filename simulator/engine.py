@@ -19,12 +19,21 @@ from simulator.state import (
     REPLICA,
     WINDOW,
     Record,
+    Records,
     State,
     allocate,
     copy_state,
 )
 
 UNSTARTED_TIMES = ("admitted_s", "first_token_s", "finish_s", "last_token_s")
+GIVEN_COLUMNS = (
+    "arrival_s",
+    "prompt_tokens",
+    "output_tokens",
+    "priority_class",
+    "acceptance_first",
+    "acceptance_ratio",
+)
 
 
 def action_row(action: ServeAction) -> FloatArray:
@@ -40,6 +49,15 @@ def action_row(action: ServeAction) -> FloatArray:
         ],
         np.float64,
     )
+
+
+def enter_requests(table: Records, requests: RequestBatch) -> None:
+    """Write requests that nothing has happened to yet into as many rows of a REQUEST table."""
+    table.view(np.uint8).fill(0)  # a record at a time takes twenty times as long
+    for column in UNSTARTED_TIMES:
+        table[column] = math.nan
+    for column in GIVEN_COLUMNS:
+        table[column] = getattr(requests, column)
 
 
 class SimulatedEngine:
@@ -63,16 +81,7 @@ class SimulatedEngine:
         idle["free_at_s"] = math.inf
         state.replicas[environment] = idle
         state.environments[environment] = self._fresh_environment(len(requests), costs)
-        table = state.requests[environment, : len(requests)]
-        table.view(np.uint8).fill(0)  # a record at a time takes twenty times as long
-        for column in UNSTARTED_TIMES:
-            table[column] = math.nan
-        table["arrival_s"] = requests.arrival_s
-        table["prompt_tokens"] = requests.prompt_tokens
-        table["output_tokens"] = requests.output_tokens
-        table["priority_class"] = requests.priority_class
-        table["acceptance_first"] = requests.acceptance_first
-        table["acceptance_ratio"] = requests.acceptance_ratio
+        enter_requests(state.requests[environment, : len(requests)], requests)
 
     def step(self, actions: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> None:
         """Play one window in every environment; `state.metrics` and `state.rewards` hold it.

@@ -26,7 +26,7 @@ from simulator.state import (
     TOKEN,
     WINDOW,
 )
-from simulator.workload import generate
+from simulator.workload import task_requests
 
 
 class TraceSimulator:
@@ -59,11 +59,7 @@ class TraceSimulator:
             InvalidInputError: If the task's deployment or traffic cannot be built.
         """
         spec = shipped_catalogue().get(task) if isinstance(task, str) else task
-        requests = generate(
-            spec.workload,
-            horizon_s=spec.windows * spec.window_s,
-            trace_seed=seed if trace_seed is None else trace_seed,
-        )
+        requests = task_requests(spec, seed if trace_seed is None else trace_seed)
         self.load(spec, requests, seed)
 
     def load(self, task: TaskSpec, requests: RequestBatch, seed: int) -> None:

@@ -30,7 +30,7 @@ from simulator.reward import override_weights, weight_row
 from simulator.state import REWARD
 from simulator.vector_actions import VectorDecoder
 from simulator.vector_engine import VectorEngine
-from simulator.workload import generate
+from simulator.workload import task_requests
 
 AUTORESET_MODES: Final = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP)
 RESET_OPTIONS: Final = ("trace_seed", "reward_weights")
@@ -163,11 +163,8 @@ class ServingVectorEnv(gymnasium.vector.VectorEnv[Features, npt.NDArray[Any], np
         return self._start(seeds, seeds[:: self.replicas])
 
     def _start(self, seeds: list[int], traces: list[int]) -> tuple[Features, dict[str, Any]]:
-        task, horizon_s = self.task, self.task.windows * self.task.window_s
-        drawn = {
-            trace: generate(task.workload, horizon_s=horizon_s, trace_seed=trace)
-            for trace in dict.fromkeys(traces)
-        }
+        task = self.task
+        drawn = {trace: task_requests(task, trace) for trace in dict.fromkeys(traces)}
         batches = [drawn[trace] for trace in traces for _ in range(self.replicas)]
         costs = [draw_step_costs(task.deployment, seed) for seed in seeds]
         features = self._engine.reset(batches, costs)

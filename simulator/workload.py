@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from llmserve_env.errors import InvalidInputError
+from llmserve_env.tasks import TaskSpec
 from llmserve_env.workloads import Acceptance, Replay, Stream, WorkloadSpec
 from simulator.arrivals import arrival_times
 from simulator.lengths import correlated_uniforms, tokens
@@ -15,6 +16,12 @@ from simulator.rates import StepFunction, constant, regime_path
 from simulator.records import FloatArray, IntArray, RequestBatch
 from simulator.rng import stream
 from simulator.traces import read_trace, replay_rows
+
+
+def task_requests(task: TaskSpec, trace_seed: int) -> RequestBatch:
+    """All requests of an episode of a task; raises as `generate` does."""
+    horizon_s = task.windows * task.window_s
+    return generate(task.workload, horizon_s=horizon_s, trace_seed=trace_seed)
 
 
 def generate(

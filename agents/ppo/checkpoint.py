@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from agents.result_files import write_whole
 from llmserve_env.errors import InvalidInputError
 
 
@@ -23,17 +22,7 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Raises:
         OSError: If the folder cannot be made or written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, lambda file: torch.save(content, file))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

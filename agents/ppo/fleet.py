@@ -15,7 +15,7 @@ from simulator.deployment import draw_step_costs
 from simulator.reward import weight_row
 from simulator.rng import stream
 from simulator.vector_engine import VectorEngine
-from simulator.workload import generate
+from simulator.workload import task_requests
 
 
 class Seeds(NamedTuple):
@@ -53,11 +53,8 @@ class Lanes:
     def deal(self, seeds: Sequence[Seeds]) -> None:
         """Start an episode per environment; traffic that several have is drawn once."""
         task = self.task
-        horizon_s = task.windows * task.window_s
-        drawn = {
-            trace: generate(task.workload, horizon_s=horizon_s, trace_seed=trace)
-            for trace in dict.fromkeys(given.trace for given in seeds)
-        }
+        traces = dict.fromkeys(given.trace for given in seeds)
+        drawn = {trace: task_requests(task, trace) for trace in traces}
         costs = [draw_step_costs(task.deployment, given.episode) for given in seeds]
         self.features = self._engine.reset([drawn[given.trace] for given in seeds], costs)
         self.windows = 0

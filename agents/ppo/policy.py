@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,6 +12,7 @@ import numpy as np
 
 from agents.ppo.actions import HEADS, Features, Levels, Masks
 from agents.ppo.recipe import KvMenu
+from agents.result_files import write_whole
 from llmserve_env.action_encoding import LEVELS
 from llmserve_env.encoding import FEATURES
 from llmserve_env.errors import InvalidInputError
@@ -77,23 +76,13 @@ def save_policy(path: Path, policy: Policy, *, environment_version: str) -> None
     Raises:
         OSError: If the folder cannot be made or written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = {
         **policy.layers._asdict(),
         "environment_version": environment_version,
         "encoding_hash": encoding_hash(),
         "kv_menu": policy.menu.model_dump_json(),
     }
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **content)
-        # mkstemp makes files that only their owner reads; weights are for everybody.
-        draft.chmod(0o644)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, lambda file: np.savez(file, **content))
 
 
 def load_policy(path: Path) -> Policy:
