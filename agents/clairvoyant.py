@@ -1,14 +1,16 @@
 """The clairvoyant planner: knows every request to come. A bound on what can be had, not a rival.
 
 Rollout improvement (Bertsekas, Tsitsiklis, Wu 1997) of a schedule for the whole episode, on clones
-of the environment itself: at each window the moves next to the planned action are played ahead on
-the true future, the best is kept, and passes are repeated until they bring nothing. It starts from
-the better of the best constant and the tuned reactive controller; rolling out around a constant
-alone is no upper bound. Nor is this a proof of one: scripts/search_schedules.py looks for more.
+of the environment itself. It starts from the better of the best constant and the tuned reactive
+controller; rolling out around a constant alone is no upper bound. A first pass plays the moves next
+to each planned action ahead on the true future and keeps the best. Then whole stretches of the
+schedule are edited, long ones first, until that brings nothing. Nor is this a proof of a bound:
+scripts/search_schedules.py looks for more.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Final
 
@@ -36,8 +38,11 @@ RANDOM_MOVES: Final = 8
 WARM_EVERY: Final = 5
 WARM_STAYS: Final = (8, 16, 32, 10_000)
 WARM_HORIZON: Final = 40
-MOST_PASSES: Final = 5
-LEAST_GAIN: Final = 5e-4  # of the mean reward, for another pass
+# Stretches of the schedule that are edited, in windows, and windows behind them that are looked at.
+STRETCHES: Final = (8, 3, 1)
+STRETCH_HORIZON: Final = 24
+MOST_ROUNDS: Final = 4
+LEAST_GAIN: Final = 2e-4  # of the mean reward, for another round of edits
 
 
 class ClairvoyantAgent:
@@ -91,20 +96,33 @@ class _Planner:
 
     def improve(self, schedules: Sequence[FloatArray]) -> FloatArray:
         """(windows, 6), a schedule at least as good as the best of those given."""
-        start = self._start.state
-        scores = self._futures.returns(start, np.array(schedules)) / self._task.windows
-        best, score = schedules[int(scores.argmax())], float(scores.max())
-        for _ in range(MOST_PASSES):
+        scores = [self._mean_reward(schedule) for schedule in schedules]
+        at = int(np.argmax(scores))
+        best, score = schedules[at], scores[at]
+        best, score = self._better_of(best, score, self._warm_pass(best))
+        best, score = self._better_of(best, score, self._hot_pass(best))
+        for round_number in range(MOST_ROUNDS):
             before = score
-            for improve_once in (self._warm_pass, self._hot_pass):
-                improved = improve_once(best)
-                reached = float(self._futures.returns(start, improved[None])[0])
-                reached /= self._task.windows
-                if reached > score:
-                    best, score = improved, reached
+            best, score = self._better_of(best, score, self._warm_pass(best))
+            for length in STRETCHES:
+                # Every other round the stretches begin in the middle of the last round's.
+                first_edge = length // 2 if round_number % 2 else 0
+                edited = self._edit_pass(best, length, first_edge)
+                best, score = self._better_of(best, score, edited)
             if score - before < LEAST_GAIN:
                 break
         return best
+
+    def _better_of(
+        self, best: FloatArray, score: float, improved: FloatArray
+    ) -> tuple[FloatArray, float]:
+        """A pass judges by a part of the future, so the whole episode decides what is kept."""
+        reached = self._mean_reward(improved)
+        return (improved, reached) if reached > score else (best, score)
+
+    def _mean_reward(self, schedule: FloatArray) -> float:
+        returns = self._futures.returns(self._start.state, schedule[None])
+        return float(returns[0]) / self._task.windows
 
     def _hot_pass(self, schedule: FloatArray) -> FloatArray:
         engine, plan = self._start.clone(), schedule.copy()
@@ -135,6 +153,20 @@ class _Planner:
             futures = np.array([candidate[:WARM_HORIZON] for candidate in candidates])
             plan[first:] = candidates[self._best(engine, futures)]
             self._advance(engine, plan[first : first + WARM_EVERY])
+        return plan
+
+    def _edit_pass(self, schedule: FloatArray, length: int, first_edge: int) -> FloatArray:
+        engine, plan = self._start.clone(), schedule.copy()
+        edges = [0, *range(first_edge or length, len(plan), length), len(plan)]
+        for first, behind in itertools.pairwise(edges):
+            stretches = self._moves.edits(plan, first, behind)
+            futures = np.repeat(
+                plan[None, first : behind + STRETCH_HORIZON], 1 + len(stretches), axis=0
+            )
+            for future, stretch in zip(futures[1:], stretches, strict=True):
+                future[: behind - first] = stretch
+            plan[first:behind] = futures[self._best(engine, futures), : behind - first]
+            self._advance(engine, plan[first:behind])
         return plan
 
     def _best(self, engine: SimulatedEngine, futures: FloatArray) -> int:

@@ -13,7 +13,9 @@ SMALLEST_CAP: Final[int] = LEVELS["batch_cap"][0]
 LARGEST_CAP: Final[int] = LEVELS["batch_cap"][-1]
 SMALLEST_KV: Final[float] = LEVELS["kv_budget_fraction"][0]
 LARGEST_KV: Final[float] = LEVELS["kv_budget_fraction"][-1]
-# Budgets are multiples of this: finer steps change nothing and count as a moved knob.
+SMALLEST_DEPTH: Final[int] = LEVELS["speculation_depth"][0]
+LARGEST_DEPTH: Final[int] = LEVELS["speculation_depth"][-1]
+# Budgets of rules are multiples of 1 / this: finer steps gain little and count as a moved knob.
 KV_STEPS_PER_ONE: Final = 100
 
 

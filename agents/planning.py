@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from agents.knobs import KnobMenu, Setting, clip_cap, clip_kv
+from agents.knobs import (
+    LARGEST_DEPTH,
+    LARGEST_KV,
+    SMALLEST_DEPTH,
+    SMALLEST_KV,
+    KnobMenu,
+    Setting,
+    clip_cap,
+    clip_kv,
+)
 from llmserve_env.models import KNOBS, TIERS, ServeAction
 from llmserve_env.tasks import TaskSpec
 from simulator.engine import SimulatedEngine
@@ -21,6 +30,10 @@ FloatArray = npt.NDArray[np.float64]
 KV_FACTORS: Final = (0.4, 0.6, 0.8, 0.9, 1.1, 1.25, 1.6, 2.5)
 CAP_FACTORS: Final = (0.25, 0.5, 0.75, 1.33, 2.0)
 DEPTHS: Final = (0, 1, 2, 3, 5)
+# The same for a stretch of a schedule that is good already, and how finely budgets count there.
+EDIT_KV_FACTORS: Final = (0.9, 0.95, 0.98, 0.99, 1.01, 1.02, 1.05, 1.1)
+EDIT_KV_DECIMALS: Final = 3
+EDIT_CAP_FACTORS: Final = (0.8, 0.9, 1.1, 1.25)
 # Arrays of the state whose last axis is the requests; the rest of it is never read.
 REQUEST_TABLES: Final = ("requests", "orders")
 # Knobs that move while the engine serves; the others stop it and need a plan of their own.
@@ -104,6 +117,29 @@ class Moves:
                 candidate[ACTION_DEPTH] = rng.choice(DEPTHS)
         return moved
 
+    def edits(self, schedule: FloatArray, first: int, behind: int) -> list[FloatArray]:
+        """The windows `first` to before `behind` with one hot knob edited: (windows, 6) each.
+
+        A knob is scaled, moved by one, or held at what it is just before, just behind or at first,
+        which spares a change.
+        """
+        stretch = schedule[first:behind]
+        edited: list[FloatArray] = []
+        for knob, changed in _EDITS.items():
+            if not self._menu.moves(knob):
+                continue
+            column = KNOBS.index(knob)
+            neighbours = schedule[
+                [max(first - 1, 0), first, min(behind, len(schedule) - 1)], column
+            ]
+            held = [np.full(len(stretch), value) for value in dict.fromkeys(neighbours.tolist())]
+            for values in changed(stretch[:, column]) + held:
+                if not np.array_equal(values, stretch[:, column]):
+                    candidate = stretch.copy()
+                    candidate[:, column] = values
+                    edited.append(candidate)
+        return edited
+
     def warm(self, row: FloatArray) -> list[FloatArray]:
         """Another tier or the other split, every other knob as it is."""
         moved: list[FloatArray] = []
@@ -121,6 +157,23 @@ class Moves:
         return self._menu.action(
             Setting(int(cap), kv, int(depth), TIERS[int(tier)], bool(split), bool(priority))
         )
+
+
+# What a stretch of each hot knob may become, besides being held at one value.
+_EDITS: Final[dict[str, Callable[[FloatArray], list[FloatArray]]]] = {
+    "batch_cap": lambda caps: [
+        np.array([clip_cap(cap * factor) for cap in caps], np.float64)
+        for factor in EDIT_CAP_FACTORS
+    ],
+    "kv_budget_fraction": lambda budgets: [
+        np.clip(budgets * factor, SMALLEST_KV, LARGEST_KV).round(EDIT_KV_DECIMALS)
+        for factor in EDIT_KV_FACTORS
+    ],
+    "speculation_depth": lambda depths: [
+        np.clip(depths + step, SMALLEST_DEPTH, LARGEST_DEPTH) for step in (-1.0, 1.0)
+    ],
+    "priority_routing": lambda routings: [1.0 - routings],
+}
 
 
 def _with_values(row: FloatArray, column: int, values: Sequence[float]) -> list[FloatArray]:

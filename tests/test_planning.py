@@ -81,3 +81,30 @@ def test_a_task_without_warm_knobs_has_no_warm_moves():
     task = shipped_catalogue().get("static_workload")
 
     assert Moves(task).warm(action_row(task.default_action)) == []
+
+
+@pytest.mark.parametrize("stretch", [(0, 5), (4, 12), (11, 12)])
+def test_an_edit_changes_one_hot_knob_of_a_stretch_to_what_the_task_takes(stretch):
+    task = short("adversarial_multitenant")
+    moves, first, behind = Moves(task), *stretch
+    schedule = np.tile(action_row(task.default_action), (task.windows, 1))
+    schedule[:4, 0] = 64.0
+
+    edits = moves.edits(schedule, first, behind)
+
+    assert len(edits) > 5
+    for edit in edits:
+        changed = np.flatnonzero((edit != schedule[first:behind]).any(axis=0))
+        assert len(changed) == 1
+        for row in edit:
+            task.check_action(moves.action(row))
+
+
+def test_an_edit_may_hold_a_knob_at_what_it_is_just_before():
+    task = short("bursty_workload")
+    schedule = np.tile(action_row(task.default_action), (task.windows, 1))
+    schedule[:4, 0] = 64.0
+
+    edits = Moves(task).edits(schedule, 4, 6)
+
+    assert any((edit[:, 0] == 64.0).all() for edit in edits)
