@@ -1,8 +1,11 @@
-"""Times the environment on this machine, against Gymnasium's CartPole in the same run.
+"""Times environment and training on this machine, against others' in the same run.
 
     uv run python -m scripts.benchmark_speed [--write] [--json FILE] [--repeats 5]
+    uv run python -m scripts.benchmark_speed --profile
 
-`--write` writes docs/performance.md. Absolute figures belong to the machine; the ratios travel.
+`--write` writes docs/performance.md; `--profile` tells where the time goes and nothing else. PPO
+is timed where torch is installed, stable-baselines3 where it is (extras train and sb3). Absolute
+figures belong to the machine; the ratios travel.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,12 +34,15 @@ from scripts.speed_cases import (
     output_growth,
     start_seconds,
 )
+from scripts.speed_profile import Profile, profile_rows, profiles
+from scripts.vector_speed import VectorTiming, vector_cases, vector_rows, vector_timings
 
 REPORT: Final = ROOT / "docs" / "performance.md"
 SIZES: Final = (1, 16, 256)
 GYM_EPISODES: Final = 5
 KERNEL_EPISODES: Final = 16
 GROWTH_RATES_RPS: Final = (2.0, 10.0)
+OPTIONAL: Final = ("torch", "stable_baselines3")  # timed where they are installed
 
 
 def measure(repeats: int) -> dict[str, Any]:
@@ -54,6 +61,10 @@ def measure(repeats: int) -> dict[str, Any]:
         "output_growth": {
             f"{rate:g} rps": output_growth(rate, repeats) for rate in GROWTH_RATES_RPS
         },
+        "vector": [asdict(row) for row in vector_timings(repeats, vector_cases())],
+        "learning": _learning(repeats),
+        "missing": [name for name in OPTIONAL if find_spec(name) is None],
+        "profile": [asdict(row) for row in profiles()],
     }
 
 
@@ -63,9 +74,9 @@ def report(results: dict[str, Any]) -> str:
     kernel = [Timing(**row) for row in results["kernel"]]
     lines = [
         "# Performance",
-        "Written by `uv run python -m scripts.benchmark_speed --write`. One core; CPU seconds, so",
-        f"that other load on the machine counts little; the median of {results['repeats']} repeats",
-        f"with the least and the most. {results['machine']}.",
+        "Written by `uv run python -m scripts.benchmark_speed --write`. If not said otherwise,",
+        "one core and CPU seconds, so that other load on the machine counts little; the median of",
+        f"{results['repeats']} repeats with the least and the most. {results['machine']}.",
         f"The ratio is to one `{CARTPOLE}` of Gymnasium, timed in the same repeat: it carries over",
         "to another machine, the absolute figures do not.",
         "",
@@ -73,6 +84,12 @@ def report(results: dict[str, Any]) -> str:
         "Whole episodes through `gymnasium.make` with its wrappers, resets included.",
         "",
         *_table("environment", "steps/s", gym),
+        "",
+        *_vector_section(results),
+        "",
+        *_learning_section(results),
+        "",
+        *_profile_section(results),
         "",
         "## Windows of the engine, one kernel call",
         "`<load> x <environments>`, the task's default action, whole episodes without resets. The",
@@ -113,6 +130,56 @@ def report(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _learning(repeats: int) -> list[dict[str, Any]]:
+    if find_spec("torch") is None:
+        return []
+    from scripts.learning_speed import learning_timings
+
+    return [asdict(row) for row in learning_timings(repeats)]
+
+
+def _vector_section(results: dict[str, Any]) -> list[str]:
+    return [
+        "## Vector environments",
+        '`gymnasium.make_vec` with `vectorization_mode="vector_entry_point"`; the fixed rates are',
+        "static_workload's requests at that rate. Steps of single environments per second of wall",
+        "time without resets; `with resets`: whole episodes, each on traffic of its own, which is",
+        "drawn at reset. `per CPU s` counts all threads and is what load on the machine changes",
+        "least; the ratio is of these, to as many synchronous CartPoles.",
+        "",
+        *vector_rows([VectorTiming(**row) for row in results["vector"]]),
+    ]
+
+
+def _learning_section(results: dict[str, Any]) -> list[str]:
+    lines = [
+        "## Training",
+        "PPO as `train.py` runs it with the shipped recipe: playing, new episodes and updates. One",
+        "thread of torch; the threads named are those that simulate. Steps per second of wall time",
+        "without validation, which takes the seconds named each time; `1M steps` is computed: a",
+        "million steps with their validations. stable-baselines3 learns with the same count of",
+        "steps per update, minibatches and epochs, on two networks of two layers of 64 too. The",
+        "ratio is to it, by CPU seconds.",
+        "",
+    ]
+    lines += [f"Not timed, for it was not installed: {name}." for name in results["missing"]]
+    if results["learning"]:
+        from scripts.learning_speed import LearningTiming, learning_rows
+
+        lines += learning_rows([LearningTiming(**row) for row in results["learning"]])
+    return lines
+
+
+def _profile_section(results: dict[str, Any]) -> list[str]:
+    return [
+        "## Where the time goes",
+        "Shares of CPU time on one thread, in whole episodes of 256 environments under the best",
+        "constant and in a training of a million steps.",
+        "",
+        *profile_rows([Profile(**row) for row in results["profile"]]),
+    ]
+
+
 def _table(case: str, unit: str, timings: Sequence[Timing]) -> list[str]:
     return [
         f"| {case} | {unit} | least | most | ratio |",
@@ -130,7 +197,8 @@ def _items(results: dict[str, Any], key: str) -> list[tuple[str, Any]]:
 
 
 def _machine() -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "gymnasium"))
+    names = ["numpy", "numba", "gymnasium", *(name for name in OPTIONAL if find_spec(name))]
+    packages = ", ".join(f"{name} {version(name)}" for name in names)
     python = platform.python_version()
     return f"{_processor()}, {os.cpu_count()} logical cores; Python {python}, {packages}"
 
@@ -151,7 +219,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="of every measurement")
     parser.add_argument("--json", type=Path, help="write all repeats to this file")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
+    parser.add_argument("--profile", action="store_true", help="print where the time goes, no more")
     arguments = parser.parse_args()
+    if arguments.profile:
+        print("\n".join(profile_rows(profiles())))
+        return
     results = measure(arguments.repeats)
     page = report(results)
     print(page)

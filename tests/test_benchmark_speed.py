@@ -20,6 +20,18 @@ RESULTS = {
     "kernel": [{"case": "10 rps x 256", "per_s": (1e5,), "ratios": (1.0,)}],
     "bytes_per_environment": {"static_workload": 653_000},
     "output_growth": {"2 rps": (1.25, 9.5)},
+    "vector": [
+        {
+            "case": "Bursty-v1 x 256",
+            "per_s": (1e5,),
+            "per_cpu_s": (5e4,),
+            "whole_per_s": (6e4,),
+            "ratios": (0.5,),
+        }
+    ],
+    "learning": [],
+    "missing": ["torch"],
+    "profile": [{"case": "vector, Bursty-v1", "parts_us": {"engine kernel": 10.0}}],
 }
 
 
@@ -36,6 +48,17 @@ def test_the_report_gives_start_memory_and_growth():
     assert "| nothing compiled yet | 30.0 |" in page
     assert "| static_workload | 653 |" in page
     assert "| 2 rps | 1.25 | 9.5 |" in page
+
+
+def test_the_report_tells_of_vector_environments_and_where_the_time_goes():
+    page = report(RESULTS)
+
+    assert "| Bursty-v1 x 256 | 100,000 | 100,000 | 100,000 | 50,000 | 60,000 | 0.500 |" in page
+    assert "| vector, Bursty-v1 | 100% | 10.0 |" in page
+
+
+def test_what_could_not_be_timed_is_named():
+    assert "Not timed, for it was not installed: torch." in report(RESULTS)
 
 
 def test_a_timing_stands_for_its_median():

@@ -33,25 +33,32 @@ def played():
         reader=reader,
         networks=networks,
         rollout=rollout,
-        batch=batch_of(rollout, torch.from_numpy(reader.masks), numbers),
+        batch=batch_of(rollout, numbers),
+    )
+
+
+def log_probabilities(networks, batch):
+    return batch.heads.log_probabilities(
+        networks.logits(batch.inputs, batch.offsets.T, batch.heads)
     )
 
 
 def test_the_ratio_is_one_before_the_first_update(played):
     batch = played.batch
 
-    logs = played.networks.log_probabilities(batch.inputs, batch.in_force, batch.masks)
+    logs = log_probabilities(played.networks, batch)
 
-    ratio = (joint_log_probability(logs, batch.levels) - batch.log_probabilities).exp()
+    ratio = (joint_log_probability(logs, batch.lines) - batch.log_probabilities).exp()
     assert torch.allclose(ratio, torch.ones_like(ratio), atol=1e-5)
 
 
 def test_what_was_drawn_is_what_the_masks_allow(played):
-    batch = played.batch
+    rollout = played.rollout
 
-    allowed = batch.masks.gather(2, batch.levels[..., None])
+    levels = rollout.heads.levels(rollout.lines).numpy()
 
-    assert allowed.all()
+    masks = np.broadcast_to(played.reader.masks, (6, *played.reader.masks.shape))
+    assert np.take_along_axis(masks, levels[..., None], axis=3).all()
 
 
 def test_the_end_of_an_episode_is_valued_by_what_was_seen_there(played):
@@ -86,8 +93,8 @@ def test_actions_that_did_better_than_expected_become_likelier(played):
         generator=torch.Generator().manual_seed(0),
     )
 
-    logs = networks.log_probabilities(batch.inputs, batch.in_force, batch.masks)
-    change = joint_log_probability(logs, batch.levels) - batch.log_probabilities
+    logs = log_probabilities(networks, batch)
+    change = joint_log_probability(logs, batch.lines) - batch.log_probabilities
     assert torch.dot(change, batch.gains) > 0.0
 
 

@@ -10,8 +10,65 @@ from torch import Tensor, nn
 from agents.ppo.actions import HEADS
 from agents.ppo.recipe import Recipe
 
-NEVER: float = -1e9  # the logit of a level that may not be chosen
+NEVER: float = -1e9  # added to the logit of a level that may not be chosen
 SMALLEST_DRAW: float = 1e-9
+
+
+class Heads:
+    """The levels of all heads in one row of lines, without those that no episode may choose.
+
+    Whatever there is one of per level is (lines, rows): a head is a block of lines then, and is
+    worked on along the rows, many at a time. Most of the padding of the masks goes that way, too.
+
+    Attributes:
+        outputs: (lines,) int64, which of the policy's outputs a line stands for.
+        sizes: How many lines each head has.
+    """
+
+    def __init__(self, masks: Tensor) -> None:
+        """Lay out the levels that some row may choose; masks (rows, HEADS, width) bool."""
+        exists = masks.any(dim=0)
+        self.outputs = exists.flatten().nonzero()[:, 0]
+        self.sizes: list[int] = exists.sum(dim=1).tolist()
+        self._levels = self.outputs % masks.shape[2]
+        self._heads = torch.arange(HEADS)[:, None]
+        self._starts = torch.tensor([0, *self.sizes[:-1]]).cumsum(0)
+        # Behind the last line there is one for what is in no line, and is never looked at: level
+        # -1, which is the last column here, and levels that no row may choose.
+        nowhere = len(self.outputs)
+        lines = (exists.flatten().cumsum(0) - 1).view_as(exists).masked_fill(~exists, nowhere)
+        self._lines = nn.functional.pad(lines, (0, 1), value=nowhere)
+        forbidden = nn.functional.pad(~masks.flatten(1)[:, self.outputs], (0, 1))
+        self._offsets = torch.zeros(forbidden.shape).masked_fill(forbidden, NEVER).T.contiguous()
+
+    def offsets(self, in_force: Tensor, keep: float) -> Tensor:
+        """(lines, rows), to be added to the logits: the masks, and what speaks for staying.
+
+        Args:
+            in_force: (rows, HEADS) int64, levels in force; -1 where there is none.
+            keep: Added to the logit of a level in force.
+        """
+        lines = self._lines[self._heads, in_force.T]
+        return self._offsets.scatter(0, lines, keep, reduce="add")[:-1]
+
+    def noise(self, windows: int, rows: int, generator: torch.Generator) -> Tensor:
+        """(windows, lines, rows), Gumbel noise: what `drawn` adds to the logits."""
+        draws = torch.rand((windows, len(self.outputs), rows), generator=generator)
+        return draws.clamp_min_(SMALLEST_DRAW).log_().neg_().log_().neg_()
+
+    def drawn(self, logits: Tensor, noise: Tensor) -> Tensor:
+        """(rows, HEADS) int64, a line per head, drawn with its probability by the Gumbel trick."""
+        parts = torch.split(logits + noise, self.sizes)
+        best = [part.max(dim=0).indices for part in parts]  # faster than argmax
+        return torch.stack(best, dim=1) + self._starts
+
+    def levels(self, lines: Tensor) -> Tensor:
+        """(rows, HEADS) int64, the levels that these lines stand for."""
+        return self._levels[lines]
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """(lines, rows), of every level; NEVER or below for what the masks forbid."""
+        return torch.cat([part.log_softmax(dim=0) for part in torch.split(logits, self.sizes)])
 
 
 class Networks(nn.Module):
@@ -32,7 +89,6 @@ class Networks(nn.Module):
             generator: Whence the weights are drawn.
         """
         super().__init__()
-        self.width = width
         hidden, gain = recipe.hidden_units, math.sqrt(2.0)
         shapes = ((inputs, hidden, gain), (hidden, hidden, gain))
         output = (hidden, HEADS * width, recipe.policy_output_gain)
@@ -45,18 +101,19 @@ class Networks(nn.Module):
         with torch.no_grad():
             linear_layers(self.policy)[-1].bias.add_(logit * shares.flatten())
 
-    def log_probabilities(self, inputs: Tensor, in_force: Tensor, masks: Tensor) -> Tensor:
-        """(rows, HEADS, width), of every level; NEVER or below for what the mask forbids.
+    def logits(self, inputs: Tensor, offsets: Tensor, heads: Heads) -> Tensor:
+        """(lines, rows), of every level.
 
         Args:
             inputs: (rows, inputs).
-            in_force: (rows, HEADS) int64, -1 where no level is.
-            masks: (rows, HEADS, width) bool.
+            offsets: (lines, rows), see Heads.offsets.
+            heads: Of the episodes that the rows are from.
         """
-        logits = self.policy(inputs).view(-1, HEADS, self.width)
-        kept = torch.where(in_force >= 0, self.keep, 0.0)[..., None]
-        logits = logits.scatter_add(2, in_force.clamp_min(0)[..., None], kept)
-        return torch.log_softmax(logits.masked_fill(~masks, NEVER), dim=2)
+        output, hidden = linear_layers(self.policy)[-1], inputs
+        for layer in list(self.policy)[:-1]:
+            hidden = layer(hidden)
+        weight, bias = output.weight[heads.outputs], output.bias[heads.outputs]
+        return torch.addmm(offsets, weight, hidden.T).add_(bias[:, None])
 
     def values(self, inputs: Tensor) -> Tensor:
         """(rows,), the expected discounted sum of scaled rewards."""
@@ -69,20 +126,14 @@ def linear_layers(stack: nn.Sequential) -> list[nn.Linear]:
     return [layer for layer in stack if isinstance(layer, nn.Linear)]
 
 
-def sampled(log_probabilities: Tensor, generator: torch.Generator) -> Tensor:
-    """(rows, HEADS) int64, a level per head drawn with its probability, by the Gumbel trick."""
-    draws = torch.rand(log_probabilities.shape, generator=generator).clamp_min(SMALLEST_DRAW)
-    return (log_probabilities - torch.log(-torch.log(draws))).argmax(dim=2)
-
-
-def joint_log_probability(log_probabilities: Tensor, levels: Tensor) -> Tensor:
-    """(rows,), of the chosen levels of all heads together."""
-    return log_probabilities.gather(2, levels[..., None])[..., 0].sum(dim=1)
+def joint_log_probability(log_probabilities: Tensor, lines: Tensor) -> Tensor:
+    """(rows,), of the chosen lines (rows, HEADS) of all heads together."""
+    return log_probabilities.gather(0, lines.T).sum(dim=0)
 
 
 def entropy(log_probabilities: Tensor) -> Tensor:
     """(rows,), of all heads together; a head with one level adds nothing."""
-    return -(log_probabilities.exp() * log_probabilities).sum(dim=(1, 2))
+    return -(log_probabilities.exp() * log_probabilities).sum(dim=0)
 
 
 def _stack(shapes: tuple[tuple[int, int, float], ...], generator: torch.Generator) -> nn.Sequential:

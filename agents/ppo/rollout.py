@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agents.ppo.actions import ActionReader, FloatArray
 from agents.ppo.fleet import Fleet
-from agents.ppo.network import Networks, joint_log_probability, sampled
+from agents.ppo.network import Heads, Networks, joint_log_probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,10 @@ class Rollout:
     """Some windows of all environments.
 
     Attributes:
+        heads: Of the environments.
         inputs: (windows, envs, inputs) float32, what the policy saw.
-        in_force: (windows, envs, HEADS) int64, levels in force before the action.
-        levels: (windows, envs, HEADS) int64, the action.
+        offsets: (windows, envs, lines) float32, see Heads.offsets.
+        lines: (windows, envs, HEADS) int64, the action.
         log_probabilities: (windows, envs) float32, of exactly this action when it was chosen.
         rewards: (windows, envs) float64, as the environment gives them.
         values: (windows, envs) float64, of what the policy saw.
@@ -29,9 +30,10 @@ class Rollout:
         ended: (windows, envs) bool, whether the window was an episode's last.
     """
 
+    heads: Heads
     inputs: Tensor
-    in_force: Tensor
-    levels: Tensor
+    offsets: Tensor
+    lines: Tensor
     log_probabilities: Tensor
     rewards: FloatArray
     values: FloatArray
@@ -57,18 +59,21 @@ def collect(
         windows: How many.
         generator: Whence the actions are drawn.
     """
-    masks = torch.from_numpy(reader.masks)
-    inputs, in_force, levels, chances, moments = [], [], [], [], []
-    for _ in range(windows):
-        seen = torch.from_numpy(np.hstack([fleet.features, reader.active]))
+    envs = len(fleet.features)
+    heads = Heads(torch.from_numpy(reader.masks))
+    noise = heads.noise(windows, envs, generator)
+    inputs, offsets, logits, lines, moments = [], [], [], [], []
+    for window in range(windows):
+        inputs.append(torch.from_numpy(np.hstack([fleet.features, reader.active])))
         held = torch.from_numpy(reader.in_force(fleet.features))
-        logs = networks.log_probabilities(seen, held, masks)
-        chosen = sampled(logs, generator)
-        moments.append(fleet.step(reader.rows(chosen.numpy(), fleet.features)))
-        inputs.append(seen)
-        in_force.append(held)
-        levels.append(chosen)
-        chances.append(joint_log_probability(logs, chosen))
+        offsets.append(heads.offsets(held, networks.keep))
+        logits.append(networks.logits(inputs[-1], offsets[-1], heads))
+        lines.append(heads.drawn(logits[-1], noise[window]))
+        levels = heads.levels(lines[-1]).numpy()
+        moments.append(fleet.step(reader.rows(levels, fleet.features)))
+    # What need not be known in between is computed for all windows at once.
+    logs = heads.log_probabilities(torch.cat(logits, dim=1))
+    chances = joint_log_probability(logs, torch.cat(lines))
     stacked = torch.stack(inputs)
     values = _values(networks, stacked)
     ended = np.stack([moment.ended for moment in moments])
@@ -81,10 +86,11 @@ def collect(
             rows = np.ones_like(moment.ended) if window == windows - 1 else moment.ended
             next_values[window, rows] = _values(networks, after[None])[0, rows]
     return Rollout(
+        heads=heads,
         inputs=stacked,
-        in_force=torch.stack(in_force),
-        levels=torch.stack(levels),
-        log_probabilities=torch.stack(chances),
+        offsets=torch.stack(offsets).transpose(1, 2).contiguous(),
+        lines=torch.stack(lines),
+        log_probabilities=chances.view(windows, envs),
         rewards=np.stack([moment.rewards for moment in moments]),
         values=values,
         next_values=next_values,

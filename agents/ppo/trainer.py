@@ -75,7 +75,6 @@ class Trainer:
         self.environments = len(self._fleet.tasks)
         self.updates = math.ceil(steps / (self.environments * recipe.windows_per_update))
         self._reader = ActionReader(self._fleet.tasks, recipe.kv)
-        self._masks = torch.from_numpy(self._reader.masks)
         self._generator = torch.Generator()
         self._generator.manual_seed(int(stream(seed, "agents/ppo/torch").integers(MAX_SEED)))
         inputs = self._fleet.features.shape[1] + self._reader.active.shape[1]
@@ -111,7 +110,7 @@ class Trainer:
         statistics = improve(
             self.networks,
             self._optimizer,
-            batch_of(rollout, self._masks, recipe),
+            batch_of(rollout, recipe),
             recipe,
             entropy_weight=left * recipe.entropy,
             generator=self._generator,
