@@ -4,8 +4,8 @@
     uv run python evaluate.py --agent my_module:MyAgent --task bursty_workload --json result.json
 
 Score: 0.5 is the best constant action, 1 the clairvoyant planner, 0 random actions; a ratio of
-means over the seeds. Exit status: 1 if an agent's score is below `--fail-under`, 2 if the
-arguments are wrong, 130 if interrupted.
+means over the seeds. Variants (`--task variants`) have raw scores only. Exit status: 1 if an
+agent's score is below `--fail-under`, 2 if the arguments are wrong, 130 if interrupted.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ from agents.statistics import (
     paired_difference,
     paired_estimate,
 )
+from agents.tuned_files import constant_for
 from grader.grading import constant_tally
 from grader.references import TaskReference, shipped_references
 from grader.scoring import clipped, score_unclipped
 from llmserve_env.errors import InvalidInputError, LLMServeError
 from llmserve_env.splits import SPLITS, split_seeds
-from llmserve_env.tasks import shipped_catalogue
+from llmserve_env.tasks import TaskSpec, shipped_catalogue
 
 BASELINES: Final = ("random", "vllm_default", "heuristic", "best_constant", "reactive")
 PLAIN_WIDTH: Final = 140  # columns where the output is no terminal
@@ -56,7 +57,7 @@ class Summary:
         agent: As it was asked for.
         task_id: Task.
         sees_future: Whether it was shown the traffic: a bound then, and no rival.
-        score: On the scale of the grader, clipped; its interval too.
+        score: On the scale of the grader, clipped; its interval too. None on a variant.
         score_unclipped: The same before clipping.
         raw: Mean raw score of an episode.
         interquartile: Mean of the middle half of the raw scores.
@@ -66,35 +67,44 @@ class Summary:
     agent: str
     task_id: str
     sees_future: bool
-    score: Estimate
-    score_unclipped: float
+    score: Estimate | None
+    score_unclipped: float | None
     raw: Estimate
     interquartile: Estimate
     to_constant: Difference
 
 
-def summarise(
-    records: Sequence[EpisodeRecord], agents: Sequence[str], reference: TaskReference
-) -> list[Summary]:
-    """One summary per agent, from the records of one task, the same seeds for every agent."""
+def summarise(records: Sequence[EpisodeRecord], agents: Sequence[str]) -> list[Summary]:
+    """One summary per agent, from the records of one task, the same seeds for every agent.
+
+    Raises:
+        InvalidInputError: If the task's anchors or best constant are of another version.
+    """
+    task = shipped_catalogue().get(records[0].task_id)
+    reference = _reference(task)
     by_agent = {name: [row for row in records if row.agent == name] for name in agents}
-    return [_summary(name, rows, reference) for name, rows in by_agent.items()]
+    return [_summary(name, rows, task, reference) for name, rows in by_agent.items()]
 
 
-def _summary(name: str, rows: Sequence[EpisodeRecord], reference: TaskReference) -> Summary:
-    task = shipped_catalogue().get(rows[0].task_id)
+def _summary(
+    name: str, rows: Sequence[EpisodeRecord], task: TaskSpec, reference: TaskReference | None
+) -> Summary:
     raw = [row.raw_score for row in rows]
+    version = shipped_catalogue().environment_version
+    best = constant_for(task, version) if reference is None else reference.best_constant
     # Replayed by the grader, which remembers it: one meaning of 0.5 for all that scores.
-    constant = [
-        constant_tally(task, reference.best_constant, row.seed, row.seed).raw_score for row in rows
-    ]
-    score = paired_estimate(raw, constant, lambda j, c: score_unclipped(j, c, reference))
+    constant = [constant_tally(task, best, row.seed, row.seed).raw_score for row in rows]
+    score = unclipped = None
+    if reference is not None:
+        scaled = paired_estimate(raw, constant, lambda j, c: score_unclipped(j, c, reference))
+        score = Estimate(*(clipped(value) for value in (scaled.value, scaled.low, scaled.high)))
+        unclipped = scaled.value
     return Summary(
         agent=name,
         task_id=task.task_id,
         sees_future=isinstance(make_checked(name), Clairvoyant),
-        score=Estimate(*(clipped(value) for value in (score.value, score.low, score.high))),
-        score_unclipped=score.value,
+        score=score,
+        score_unclipped=unclipped,
         raw=mean(raw),
         interquartile=interquartile_mean(raw),
         to_constant=paired_difference(raw, constant),
@@ -107,12 +117,12 @@ def table_of(task_id: str, summaries: Sequence[Summary], episodes: int) -> Table
     table.add_column("agent", overflow="fold", max_width=AGENT_WIDTH)
     for heading in ("score", "95 %", "raw mean", "95 %", "IQM", "to best constant", "95 %"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in sorted(summaries, key=lambda row: row.score_unclipped, reverse=True):
+    for row in sorted(summaries, key=lambda row: row.raw.value, reverse=True):
         difference = row.to_constant
         table.add_row(
             f"{row.agent} (sees the future)" if row.sees_future else row.agent,
-            f"{row.score.value:.3f}",
-            _interval(row.score),
+            "-" if row.score is None else f"{row.score.value:.3f}",
+            "-" if row.score is None else _interval(row.score),
             f"{row.raw.value:.4f}",
             _interval(row.raw, digits=4),
             f"{row.interquartile.value:.4f}",
@@ -132,7 +142,7 @@ def result_of(
     records: Sequence[EpisodeRecord],
     summaries: Sequence[Summary],
 ) -> dict[str, Any]:
-    """All that was found and how it was made, ready for JSON."""
+    """All that was found and how it was made, ready for JSON; `--brief` leaves the episodes out."""
     return {
         "environment_version": shipped_catalogue().environment_version,
         "split": arguments.split,
@@ -140,7 +150,7 @@ def result_of(
         "agents": arguments.agents,
         "baselines": arguments.baselines,
         "summaries": [asdict(row) for row in summaries],
-        "episodes": [asdict(record) for record in records],
+        "episodes": [] if arguments.brief else [asdict(record) for record in records],
     }
 
 
@@ -150,12 +160,9 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         LLMServeError: If an agent, a task or a seed does not exist.
     """
-    catalogue = shipped_catalogue()
-    task_ids = [task.task_id for task in catalogue.tasks]
-    if arguments.tasks != ["all"]:
-        task_ids = [catalogue.get(task_id).task_id for task_id in arguments.tasks]
+    task_ids = _task_ids(arguments.tasks)
+    _check_bar(arguments.fail_under, task_ids)
     seeds = split_seeds(arguments.split, arguments.episodes, start=arguments.seed)
-    references = {task_id: _reference(task_id) for task_id in task_ids}
     shown = list(dict.fromkeys([*arguments.agents, *arguments.baselines]))
     wanted = jobs_of(shown, task_ids, seeds)
     with episodes_bar(len(wanted)) as advance:
@@ -164,7 +171,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     for task_id in task_ids:
         rows = [record for record in records if record.task_id == task_id]
-        found = summarise(rows, shown, references[task_id])
+        found = summarise(rows, shown)
         console.print(table_of(task_id, found, len(seeds)))
         summaries += found
     if arguments.json is not None:
@@ -172,27 +179,39 @@ def run(arguments: argparse.Namespace) -> int:
     return _verdict(arguments, summaries)
 
 
-def _reference(task_id: str) -> TaskReference:
+def _task_ids(names: Sequence[str]) -> list[str]:
+    """The ids that are meant, each once: `all` are the graded tasks, `variants` their variants."""
+    catalogue = shipped_catalogue()
+    groups = {"all": catalogue.tasks, "variants": catalogue.variants}
+    meant = [task for name in names for task in groups.get(name) or (catalogue.get(name),)]
+    return list(dict.fromkeys(task.task_id for task in meant))
+
+
+def _reference(task: TaskSpec) -> TaskReference | None:
+    """The anchors of a graded task; None for a variant."""
+    if task.variant_of is not None:
+        return None
     try:
-        return shipped_references().get(task_id, shipped_catalogue().environment_version)
+        return shipped_references().get(task.task_id, shipped_catalogue().environment_version)
     except ValueError as error:
         raise InvalidInputError(str(error)) from error
 
 
+def _check_bar(bar: float | None, task_ids: Sequence[str]) -> None:
+    ungraded = [each for each in task_ids if shipped_catalogue().get(each).variant_of is not None]
+    if bar is not None and ungraded:
+        raise InvalidInputError(f"--fail-under is about scores, and {ungraded[0]} is not graded")
+
+
 def _verdict(arguments: argparse.Namespace, summaries: Sequence[Summary]) -> int:
+    bar = float("-inf") if arguments.fail_under is None else arguments.fail_under
     below = [
-        row
+        f"{row.agent} on {row.task_id}: score {row.score.value:.3f} is below {bar:g}"
         for row in summaries
-        if row.agent in arguments.agents
-        and arguments.fail_under is not None
-        and row.score.value < arguments.fail_under
+        if row.agent in arguments.agents and row.score is not None and row.score.value < bar
     ]
-    for row in below:
-        print(
-            f"{row.agent} on {row.task_id}: score {row.score.value:.3f} is below "
-            f"{arguments.fail_under:g}",
-            file=sys.stderr,
-        )
+    for line in below:
+        print(line, file=sys.stderr)
     return BELOW if below else 0
 
 
@@ -225,13 +244,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--agent", action="append", required=True, help="name, module:Class or constant:{JSON}")
-    add("--task", default="all", help="task ids, or all")
+    add("--task", default="all", help="task ids, all that are graded, or variants")
     add("--episodes", type=_count, default=20, help="seeds per task")
     add("--seed", type=int, default=0, help="index of the first seed within the split")
     add("--split", choices=SPLITS, default="test")
     add("--baselines", default=",".join(BASELINES), help="names, all or none")
     add("--jobs", type=_count, default=os.cpu_count() or 1, help="processes")
     add("--json", type=Path, help="write all results to this file")
+    add("--brief", action="store_true", help="leave the episodes out of that file")
     add("--fail-under", type=float, help="exit with status 1 if an agent scores below")
     arguments = parser.parse_args(argv)
     arguments.agents = [name for given in arguments.agent for name in split_list(given)]

@@ -106,6 +106,6 @@ class ReactiveAgent:
 
 
 def _tuned(task: TaskSpec) -> ReactiveParameters:
-    made_by = f"python -m scripts.tune_reactive --task {task.task_id}"
+    made_by = f"python -m scripts.tune_reactive --task {task.family}"
     version = shipped_catalogue().environment_version
-    return choices_for(TunedReactive, version, made_by=made_by).get(task.task_id, made_by=made_by)
+    return choices_for(TunedReactive, version, made_by=made_by).get(task.family, made_by=made_by)

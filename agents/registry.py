@@ -15,12 +15,14 @@ from agents.heuristic import HeuristicAgent
 from agents.mpc import MpcAgent
 from agents.ppo.agent import GENERALIST, WEIGHTS, PpoAgent
 from agents.reactive import ReactiveAgent
+from agents.sb3 import Sb3Agent
 from agents.simple import BestConstantAgent, ConstantAgent, RandomAgent
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.tasks import shipped_catalogue
 
 CONSTANT: Final = "constant"
 PPO: Final = "ppo"
+SB3: Final = "sb3"
 _ENTRIES: Final = (
     AgentEntry(
         name="random",
@@ -89,12 +91,14 @@ def agent_names() -> tuple[str, ...]:
 
 
 def agent_entry(name: str) -> AgentEntry:
-    """The agent of this name: one of agent_names(), `constant:JSON`, `ppo:FILE` or `module:Class`.
+    """The agent of this name: one of agent_names(), or one with a colon.
 
-    The JSON is an object of knobs; those left out keep the task's default. The file is what
-    train.py wrote, FILE.npz. The class is made
-    without arguments and has `reset` and `act`, as base.Agent says. It is imported: name only
-    modules that you trust.
+    - `constant:JSON`: an object of knobs; those left out keep the task's default.
+    - `ppo:FILE.npz`: what train.py wrote.
+    - `sb3:FILE.zip`: what `save` of stable-baselines3's PPO or of MaskablePPO wrote.
+    - `module:Class`: made without arguments, with `reset` and `act`, as base.Agent says.
+
+    The last two run what they hold: name only files and modules that you trust.
 
     Raises:
         InvalidInputError: If the name stands for nothing, naming what exists.
@@ -107,11 +111,14 @@ def agent_entry(name: str) -> AgentEntry:
         return _constant_entry(name, argument)
     if colon and kind == PPO:
         return _ppo_entry(name, Path(argument))
+    if colon and kind == SB3:
+        return _sb3_entry(name, Path(argument))
     if colon:
         return _imported_entry(name, kind, argument)
     raise InvalidInputError(
         f"unknown agent {name!r}; known agents: {', '.join(known)}, "
-        f'{CONSTANT}:JSON as in {CONSTANT}:{{"batch_cap": 64}}, {PPO}:FILE.npz, or module:Class'
+        f'{CONSTANT}:JSON as in {CONSTANT}:{{"batch_cap": 64}}, {PPO}:FILE.npz, '
+        f"{SB3}:FILE.zip, or module:Class"
     )
 
 
@@ -151,6 +158,14 @@ def _constant_entry(name: str, text: str) -> AgentEntry:
 def _ppo_entry(name: str, file: Path) -> AgentEntry:
     return AgentEntry(
         name=name, description=f"The PPO policy in {file}.", make=lambda: PpoAgent(file)
+    )
+
+
+def _sb3_entry(name: str, file: Path) -> AgentEntry:
+    return AgentEntry(
+        name=name,
+        description=f"The policy of stable-baselines3 in {file}.",
+        make=lambda: Sb3Agent(file),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.knobs import KnobMenu, Setting
-from agents.tuned_files import BestConstants, choices_for
+from agents.tuned_files import constant_for
 from llmserve_env.errors import TierNotOfferedError
 from llmserve_env.models import KNOBS, ServeAction, ServeObservation
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
@@ -74,10 +74,7 @@ class BestConstantAgent:
         Raises:
             InvalidInputError: If none was searched for under this environment version.
         """
-        made_by = f"python -m scripts.search_constants --task {task.task_id}"
-        version = shipped_catalogue().environment_version
-        constants = choices_for(BestConstants, version, made_by=made_by)
-        self._action = constants.get(task.task_id, made_by=made_by)
+        self._action = constant_for(task, shipped_catalogue().environment_version)
 
     def act(self, observation: ServeObservation) -> ServeAction:  # noqa: ARG002
         """The same action again."""

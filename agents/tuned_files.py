@@ -1,10 +1,10 @@
-"""Reads and writes what was searched for per task: best_constants.json and reactive.json."""
+"""Reads and writes what was searched for: best_constants, variant_constants, reactive (.json)."""
 
 from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -12,6 +12,7 @@ from agents.reactive_parameters import ReactiveParameters
 from agents.result_files import write_text
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import ServeAction
+from llmserve_env.tasks import TaskSpec
 from llmserve_env.workloads import Spec
 
 Chosen = TypeVar("Chosen")
@@ -79,13 +80,18 @@ class BestConstants(TunedFile[ServeAction]):
     """best_constants.json."""
 
 
+class VariantConstants(TunedFile[ServeAction]):
+    """variant_constants.json: of the variants, which are apart because they may come and go."""
+
+
 class TunedReactive(TunedFile[ReactiveParameters]):
     """reactive.json."""
 
 
-File = TypeVar("File", BestConstants, TunedReactive)
+File = TypeVar("File", bound=TunedFile[Any])
 FILES: Final[dict[type[Spec], str]] = {
     BestConstants: "best_constants.json",
+    VariantConstants: "variant_constants.json",
     TunedReactive: "reactive.json",
 }
 
@@ -118,6 +124,20 @@ def choices_for(kind: type[File], version: str, *, made_by: str) -> File:
             f"{version}; run {made_by}"
         )
     return tuned
+
+
+def constant_for(task: TaskSpec, version: str) -> ServeAction:
+    """The best constant action of a task or variant.
+
+    Raises:
+        InvalidInputError: If none was searched for under this environment version.
+    """
+    made_by = f"python -m scripts.search_constants --task {task.task_id}"
+    if task.variant_of is not None:
+        return choices_for(VariantConstants, version, made_by=made_by).get(
+            task.task_id, made_by=made_by
+        )
+    return choices_for(BestConstants, version, made_by=made_by).get(task.task_id, made_by=made_by)
 
 
 def write_tuned(tuned: File) -> Path:

@@ -47,6 +47,7 @@ def grade(
     Raises:
         VersionMismatchError: If another version of the environment made the log.
         UnknownTaskError: If the catalogue lacks the task.
+        NotGradedError: If the task is a variant.
         LogTooLongError: If there are more steps than the task has windows.
         InvalidInputError: If a weight or an action is out of range.
         InactiveActionError: If an action moves a knob that the task holds fixed.
@@ -66,6 +67,7 @@ def grade_played(
 
     Raises:
         EpisodeNotStartedError: Before the first reset.
+        NotGradedError: If the task is a variant.
     """
     log = environment.log()
     task = environment.catalogue.get(log.task_id)
@@ -89,7 +91,7 @@ def _report(
     references: ReferenceScores,
     episode_id: str | None,
 ) -> GradeReport:
-    reference = references.get(task.task_id, log.environment_version)
+    reference = references.scale(task, log.environment_version)
     own = tally(task, played)
     best = constant_tally(task, reference.best_constant, log.seed, log.trace_seed)
     windows = played.snapshots()

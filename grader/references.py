@@ -8,9 +8,10 @@ from typing import Final
 
 from pydantic import Field
 
+from llmserve_env.errors import NotGradedError
 from llmserve_env.models import ServeAction
 from llmserve_env.splits import Split
-from llmserve_env.tasks import Catalogue, shipped_catalogue
+from llmserve_env.tasks import Catalogue, TaskSpec, shipped_catalogue
 from llmserve_env.workloads import NonNegative, Positive, Spec
 
 FILE_NAME: Final = "reference_scores.json"
@@ -43,6 +44,17 @@ class ReferenceScores(Spec):
     episodes: int = Field(ge=1, description="Seeds that the means are taken over, per task.")
     note: str = Field(default="", description="What a reader of a score has to know; rarely set.")
     tasks: dict[str, TaskReference]
+
+    def scale(self, task: TaskSpec, environment_version: str) -> TaskReference:
+        """The anchors that a task's episodes are graded by.
+
+        Raises:
+            NotGradedError: If the task is a variant: the anchors are of the graded tasks.
+            ValueError: As `get`.
+        """
+        if task.variant_of is not None:
+            raise NotGradedError(task.task_id)
+        return self.get(task.task_id, environment_version)
 
     def get(self, task_id: str, environment_version: str) -> TaskReference:
         """The anchors of a task in this version of the environment.

@@ -17,7 +17,7 @@ from openenv.core.client_types import StepResult
 from openenv.core.env_client import EnvClient
 from openenv.core.sync_client import SyncEnvClient
 
-from llmserve_env.errors import EpisodeNotFinishedError, EpisodeNotStartedError
+from llmserve_env.errors import EpisodeNotFinishedError, EpisodeNotStartedError, NotGradedError
 from llmserve_env.models import KNOBS, GradeReport, ServeAction, ServeObservation, ServeState
 
 
@@ -68,6 +68,7 @@ class LLMServeEnv(EnvClient[ServeAction | Mapping[str, Any], ServeObservation, S
         Raises:
             EpisodeNotStartedError: Before the first reset.
             EpisodeNotFinishedError: Before the last window.
+            NotGradedError: If the task is a variant.
         """
         return _grade_in(await self.state())
 
@@ -119,6 +120,8 @@ def _grade_in(state: ServeState) -> GradeReport:
         return state.grade
     if state.episode_id is None:
         raise EpisodeNotStartedError
+    if state.done and state.task_id is not None:
+        raise NotGradedError(state.task_id)
     raise EpisodeNotFinishedError(state.step_count)
 
 

@@ -118,6 +118,20 @@ class EpisodeNotFinishedError(LLMServeError):
         )
 
 
+class NotGradedError(LLMServeError):
+    """A grade was asked of a task that has no scale."""
+
+    http_status = 422
+    code = "NOT_GRADED"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"task {task_id!r} is a variant and not graded: no planner that knows the future was "
+            f"measured on it, so nothing says what 1 would be; compare raw scores with its best "
+            f"constant action: evaluate.py --task {task_id}"
+        )
+
+
 class VersionMismatchError(LLMServeError):
     """The log was made with another version of the environment."""
 

@@ -19,12 +19,12 @@ _GYMNASIUM = "gymnasium"
 
 
 def register_tasks() -> None:
-    """Register every shipped task that Gymnasium does not know yet."""
+    """Register every shipped task and variant that Gymnasium does not know yet."""
     import gymnasium
 
     from llmserve_env.tasks import shipped_catalogue
 
-    for task in shipped_catalogue().tasks:
+    for task in shipped_catalogue().playable:
         if task.gymnasium_id not in gymnasium.registry:
             gymnasium.register(
                 task.gymnasium_id,

@@ -227,7 +227,8 @@ class ServeState(_Record):
     config: ServeAction | None
     metrics: MetricsSnapshot | None
     grade: GradeReport | None = Field(
-        default=None, description="Once the episode is over, and only where a server grades it."
+        default=None,
+        description="Once the episode is over, where a server grades it; variants are not graded.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The task catalogue: a strict reader of data/tasks.toml."""
+"""The task catalogue: a strict reader of data/tasks.toml and data/variants.toml."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,8 @@ from llmserve_env.workloads import NonNegative, Positive, Spec, WorkloadSpec
 
 PerClass = Annotated[tuple[Positive, ...], Field(min_length=CLASS_COUNT, max_length=CLASS_COUNT)]
 SpreadFraction = Annotated[float, Field(ge=0.0, le=0.3)]
+# What a variant says of itself; all the rest is its task's.
+VARIANT_FIELDS: Final = ("variant_of", "name", "description", "gymnasium_id", "workload")
 
 
 class SloSpec(Spec):
@@ -91,6 +93,9 @@ class TaskSpec(Spec):
     workload: WorkloadSpec
     reward: RewardSpec
     moved_from_plan: tuple[str, ...] = ()
+    variant_of: str | None = Field(
+        default=None, description="The graded task whose deployment, objectives and reward it has."
+    )
 
     @model_validator(mode="after")
     def _knobs_exist(self) -> Self:
@@ -100,6 +105,11 @@ class TaskSpec(Spec):
         if "prefill_decode_split" in self.active_actions and self.deployment.gpus != 2:
             raise ValueError("prefill_decode_split needs a deployment with 2 gpus")
         return self
+
+    @property
+    def family(self) -> str:
+        """The task that policies are tuned for: of a variant the one that it is a variant of."""
+        return self.task_id if self.variant_of is None else self.variant_of
 
     def check_action(self, action: ServeAction) -> None:
         """Refuse an action that moves a knob which this task holds fixed.
@@ -114,39 +124,91 @@ class TaskSpec(Spec):
 
 
 class Catalogue(Spec):
-    """All tasks of one environment version."""
+    """All tasks of one environment version.
+
+    Attributes:
+        environment_version: What can change a score of `tasks` raises it.
+        tasks: Graded; policies are tuned and trained on these.
+        variants: The same deployments under other traffic: playable, not graded, never trained on.
+    """
 
     environment_version: str
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
+    variants: tuple[TaskSpec, ...] = ()
+
+    @property
+    def playable(self) -> tuple[TaskSpec, ...]:
+        """The graded tasks, then the variants."""
+        return self.tasks + self.variants
 
     def get(self, task_id: str) -> TaskSpec:
-        """The task with this id.
+        """The task or variant with this id.
 
         Raises:
             UnknownTaskError: Naming the tasks that exist.
         """
-        for task in self.tasks:
+        for task in self.playable:
             if task.task_id == task_id:
                 return task
-        raise UnknownTaskError(task_id, [task.task_id for task in self.tasks])
+        raise UnknownTaskError(task_id, [task.task_id for task in self.playable])
 
 
-def parse_catalogue(text: str) -> Catalogue:
-    """The catalogue that a TOML text describes; pydantic's error names what is wrong where."""
+def parse_catalogue(text: str, variants: str = "") -> Catalogue:
+    """The catalogue that TOML texts describe; pydantic's error names what is wrong where.
+
+    Args:
+        text: As data/tasks.toml.
+        variants: As data/variants.toml.
+
+    Raises:
+        ValueError: If a text does not describe tasks, or a variant is of no task, has the id of
+            one, or says what its task says.
+    """
     raw = tomllib.loads(text)
     version = raw.pop("environment_version", None)
-    tasks = [{"task_id": task_id, **_as_mapping(task_id, body)} for task_id, body in raw.items()]
-    return Catalogue.model_validate({"environment_version": version, "tasks": tasks})
+    tasks = {task_id: _as_mapping(task_id, body) for task_id, body in raw.items()}
+    others = {
+        task_id: _as_variant(task_id, _as_mapping(task_id, body), tasks)
+        for task_id, body in tomllib.loads(variants).items()
+    }
+    return Catalogue.model_validate(
+        {
+            "environment_version": version,
+            "tasks": [{"task_id": task_id, **body} for task_id, body in tasks.items()],
+            "variants": [{"task_id": task_id, **body} for task_id, body in others.items()],
+        }
+    )
 
 
 def _as_mapping(task_id: str, body: object) -> Mapping[str, object]:
     if not isinstance(body, Mapping):
-        raise ValueError(f"tasks.toml: {task_id!r} must be a table, got {type(body).__name__}")
+        raise ValueError(f"{task_id!r} must be a table, got {type(body).__name__}")
     return body
+
+
+def _as_variant(
+    task_id: str, body: Mapping[str, object], tasks: Mapping[str, Mapping[str, object]]
+) -> Mapping[str, object]:
+    """The fields of a variant: its own, and those of its task."""
+    missing = [name for name in VARIANT_FIELDS if name not in body]
+    unknown = [name for name in body if name not in VARIANT_FIELDS]
+    if missing or unknown:
+        raise ValueError(
+            f"variant {task_id!r} has {', '.join(VARIANT_FIELDS)}, no less and no more; "
+            f"missing: {', '.join(missing) or 'none'}, unknown: {', '.join(unknown) or 'none'}"
+        )
+    parent = str(body["variant_of"])
+    if parent not in tasks or task_id in tasks:
+        raise ValueError(
+            f"variant {task_id!r} of {parent!r} needs an id of its own and one of the tasks: "
+            f"{', '.join(tasks)}"
+        )
+    return {**tasks[parent], **body, "moved_from_plan": ()}
 
 
 @cache
 def shipped_catalogue() -> Catalogue:
-    """The tasks that come with the package."""
-    text = resources.files("llmserve_env.data").joinpath("tasks.toml").read_text(encoding="utf-8")
-    return parse_catalogue(text)
+    """The tasks and variants that come with the package."""
+    folder = resources.files("llmserve_env.data")
+    files = (folder.joinpath(name) for name in ("tasks.toml", "variants.toml"))
+    return parse_catalogue(*(file.read_text(encoding="utf-8") for file in files))

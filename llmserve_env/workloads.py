@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -234,6 +243,17 @@ class Acceptance(Spec):
         return self
 
 
+def _check_shares(shares: tuple[float, float, float]) -> tuple[float, float, float]:
+    if abs(sum(shares) - 1.0) > 1e-9:
+        raise ValueError(f"priority_shares must add up to 1, got {shares}")
+    return shares
+
+
+PriorityShares = Annotated[
+    tuple[NonNegative, NonNegative, NonNegative], AfterValidator(_check_shares)
+]
+
+
 class Stream(Spec):
     """One tenant: its arrivals, lengths, priority class and draft acceptance.
 
@@ -241,7 +261,7 @@ class Stream(Spec):
     """
 
     name: str = Field(min_length=1)
-    priority_shares: tuple[NonNegative, NonNegative, NonNegative] = (0.0, 1.0, 0.0)
+    priority_shares: PriorityShares = (0.0, 1.0, 0.0)
     arrivals: Arrivals
     prompt: Lengths | None = None
     output: Lengths | None = None
@@ -250,14 +270,39 @@ class Stream(Spec):
 
     @model_validator(mode="after")
     def _has_lengths(self) -> Self:
-        if abs(sum(self.priority_shares) - 1.0) > 1e-9:
-            raise ValueError("priority_shares must add up to 1")
         given = (self.prompt is not None, self.output is not None)
         if isinstance(self.arrivals, Replay) and any(given):
             raise ValueError(f"stream {self.name!r} replays a trace, which brings its own lengths")
         if not isinstance(self.arrivals, Replay) and not all(given):
             raise ValueError(f"stream {self.name!r} needs prompt and output lengths")
         return self
+
+
+class PresetStream(Spec):
+    """One tenant with the arrivals, lengths and acceptance of a fitted real workload.
+
+    Attributes:
+        name: Of the tenant.
+        priority_shares: Of the classes; recordings have none.
+        preset: One of simulator.presets.preset_names().
+        rate_rps: Mean rate; all rates of the fit are multiplied alike, which keeps its shape.
+    """
+
+    name: str = Field(min_length=1)
+    priority_shares: PriorityShares = (0.0, 1.0, 0.0)
+    preset: str = Field(min_length=1)
+    rate_rps: Positive
+
+
+def _kind_of_stream(stream: object) -> str:
+    is_preset = "preset" in stream if isinstance(stream, Mapping) else hasattr(stream, "preset")
+    return "preset" if is_preset else "stream"
+
+
+AnyStream = Annotated[
+    Annotated[Stream, Tag("stream")] | Annotated[PresetStream, Tag("preset")],
+    Discriminator(_kind_of_stream),
+]
 
 
 class Regimes(Spec):
@@ -282,7 +327,7 @@ class WorkloadSpec(Spec):
 
     load_low: Positive = 1.0
     load_high: Positive = 1.0
-    streams: tuple[Stream, ...] = Field(min_length=1)
+    streams: tuple[AnyStream, ...] = Field(min_length=1)
     regimes: Regimes | None = None
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Prints the traffic of every task over many seeds: offered load, rates, burstiness, lengths.
+"""Prints the traffic of all tasks and variants over many seeds: load, rates, burstiness, lengths.
 
 Usage: python scripts/describe_tasks.py [--seeds 40]
 """
@@ -48,12 +48,12 @@ def rows(task: TaskSpec, seeds: range) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Print one table per task: mean and range over the seeds."""
+    """Print one table per task or variant: mean and range over the seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=40, help="seeds per task")
     arguments = parser.parse_args()
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.seeds)
-    for task in shipped_catalogue().tasks:
+    for task in shipped_catalogue().playable:
         print(f"{task.task_id} ({arguments.seeds} seeds): mean [least, most]")
         for name, values in rows(task, seeds).items():
             print(f"  {name:26} {np.mean(values):9.2f} [{min(values):.2f}, {max(values):.2f}]")

@@ -77,29 +77,25 @@ def crew(processes: int) -> Iterator[Crew]:
 
 def search_tasks(
     kind: type[File],
-    task_id: str,
+    tasks: Sequence[TaskSpec],
     *,
     processes: int,
     search: Callable[[Crew, TaskSpec], Choice[Any]],
 ) -> None:
-    """Search a task, or all of them, and print and write what was found, task by task.
+    """Search for these tasks, and print and write what was found, task by task.
 
     Args:
         kind: The file that holds it.
-        task_id: A task's id, or all.
+        tasks: What is searched for.
         processes: How many score.
         search: The choice for a task.
-
-    Raises:
-        UnknownTaskError: If there is no such task.
     """
-    catalogue = shipped_catalogue()
-    tasks = catalogue.tasks if task_id == "all" else (catalogue.get(task_id),)
+    version = shipped_catalogue().environment_version
     with crew(processes) as workers:
         for task in tasks:
             choice = search(workers, task)
             tuned = read_tuned(kind)
-            write_tuned(tuned.with_choice(catalogue.environment_version, task.task_id, choice))
+            write_tuned(tuned.with_choice(version, task.task_id, choice))
             print(task.task_id, choice.model_dump_json(indent=1))
 
 

@@ -41,7 +41,7 @@ from agents.tuned_files import (
 )
 from llmserve_env.models import ServeAction
 from llmserve_env.splits import split_seeds
-from llmserve_env.tasks import Catalogue, TaskSpec
+from llmserve_env.tasks import Catalogue, TaskSpec, shipped_catalogue
 from scripts.search_tools import Crew, search_tasks
 from simulator.deployment import build_deployment
 from simulator.environment import ServingEnvironment
@@ -223,14 +223,18 @@ def tune(workers: Crew, task: TaskSpec, *, budget: int, seed: int) -> Choice[Rea
 def main() -> None:
     """Tune, print what was found, and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--task", default="all", help="a task's id, or all")
+    parser.add_argument("--task", default="all", help="a graded task's id, or all")
     parser.add_argument("--budget", type=int, default=3_000_000, help="simulated windows per task")
     parser.add_argument("--seed", type=int, default=0, help="of the search, not of the traffic")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
+    catalogue = shipped_catalogue()
+    tasks = [task for task in catalogue.tasks if arguments.task in ("all", task.task_id)]
+    if not tasks:
+        parser.error(f"--task: {arguments.task!r} is no graded task")
     search_tasks(
         TunedReactive,
-        arguments.task,
+        tasks,
         processes=arguments.processes,
         search=lambda workers, task: tune(
             workers, task, budget=arguments.budget, seed=arguments.seed

@@ -73,6 +73,7 @@ def run_baselines(request: BaselineRequest, episodes: Episodes | None = None) ->
 
     Raises:
         UnknownTaskError: If there is no such task.
+        NotGradedError: If the task is a variant.
         InvalidInputError: If there is no such agent, or it sees the future.
     """
     check_request(request)
@@ -127,7 +128,9 @@ def _tasks_of(request: BaselineRequest) -> Sequence[str]:
     catalogue = shipped_catalogue()
     if request.task_id is None:
         return [task.task_id for task in catalogue.tasks]
-    return [catalogue.get(request.task_id).task_id]
+    task = catalogue.get(request.task_id)
+    shipped_references().scale(task, catalogue.environment_version)  # refuses what is not graded
+    return [task.task_id]
 
 
 def _play_task(

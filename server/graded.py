@@ -18,6 +18,7 @@ class GradedEnvironment:
     Attributes:
         episode_id: Of the episode; None before the first reset.
         is_finished: Whether its last window was played.
+        is_graded: Whether its task is graded; variants are not.
     """
 
     def __init__(self) -> None:
@@ -26,12 +27,15 @@ class GradedEnvironment:
         self._final_grade: GradeReport | None = None
         self.episode_id: str | None = None
         self.is_finished = False
+        self.is_graded = False
 
     def reset(self, options: ResetOptions | None = None, **fields: Any) -> ServeObservation:
         """Start an episode; see ServingEnvironment.reset."""
         observation = self._environment.reset(options, **fields)
         self._final_grade, self.is_finished = None, observation.done
         self.episode_id = observation.metadata["episode_id"]
+        task = self._environment.catalogue.get(observation.task_id)
+        self.is_graded = task.variant_of is None
         return observation
 
     def step(self, action: ServeAction | Mapping[str, Any]) -> ServeObservation:
@@ -45,6 +49,7 @@ class GradedEnvironment:
 
         Raises:
             EpisodeNotStartedError: Before the first reset.
+            NotGradedError: If the task is a variant.
         """
         if self._final_grade is not None:
             return self._final_grade
@@ -55,6 +60,8 @@ class GradedEnvironment:
 
     @property
     def state(self) -> ServeState:
-        """Where the episode stands, with its grade once it is over."""
+        """Where the episode stands, with its grade once it is over, if its task is graded."""
         state = self._environment.state
-        return state.model_copy(update={"grade": self.grade()}) if self.is_finished else state
+        if not (self.is_finished and self.is_graded):
+            return state
+        return state.model_copy(update={"grade": self.grade()})

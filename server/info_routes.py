@@ -83,7 +83,7 @@ def info_router(
 
     @router.get("/tasks")
     async def tasks() -> dict[str, Any]:
-        """The tasks: knobs, objectives, traffic, deployment, horizon, anchors of the score."""
+        """The graded tasks and their variants: knobs, objectives, traffic, deployment, anchors."""
         version = catalogue.environment_version
         return {
             "environment_version": version,
@@ -93,6 +93,7 @@ def info_router(
                 describe_task(task, references.get(task.task_id, version))
                 for task in catalogue.tasks
             ],
+            "variants": [describe_task(task) for task in catalogue.variants],
         }
 
     @router.get("/info")
@@ -104,8 +105,10 @@ def info_router(
             "environment_version": catalogue.environment_version,
             "schemas": schemas().model_dump(),
             "units": UNITS,
-            "reward_weights": {task.task_id: task.reward.model_dump() for task in catalogue.tasks},
-            "knobs": {task.task_id: knob_labels(task) for task in catalogue.tasks},
+            "reward_weights": {
+                task.task_id: task.reward.model_dump() for task in catalogue.playable
+            },
+            "knobs": {task.task_id: knob_labels(task) for task in catalogue.playable},
             "limits": settings.model_dump(
                 include={"max_sessions", "session_ttl_s", "max_body_bytes"}
             ),
@@ -119,10 +122,15 @@ def info_router(
     return router
 
 
-def describe_task(task: TaskSpec, reference: TaskReference) -> dict[str, Any]:
-    """What a client needs to choose a task, to act in it and to judge a score."""
+def describe_task(task: TaskSpec, reference: TaskReference | None = None) -> dict[str, Any]:
+    """What a client needs to choose a task, to act in it and to judge a score.
+
+    Args:
+        task: Task or variant.
+        reference: The anchors of its score; left out where it is not graded.
+    """
     facts = task.model_dump(mode="json", exclude={"task_id"}, exclude_none=True)
-    anchors = {"anchors": reference.model_dump(mode="json")}
+    anchors = {} if reference is None else {"anchors": reference.model_dump(mode="json")}
     return {"id": task.task_id, "knobs": knob_labels(task)} | facts | anchors
 
 

@@ -61,7 +61,7 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
     def __init__(self) -> None:
         """Take the shipped tasks; no episode runs yet."""
         self._environment = GradedEnvironment()
-        super().__init__(rubric=EpisodeRubric(lambda: self._environment.grade().score))
+        super().__init__(rubric=EpisodeRubric(self._score))
 
     def reset(
         self, seed: int | None = None, episode_id: str | None = None, **fields: Any
@@ -81,6 +81,10 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
         observation = self._play(action)
         self._apply_rubric(action, observation)
         return observation
+
+    def _score(self) -> float:
+        """The grader's score; 0 on a variant, which is not graded."""
+        return self._environment.grade().score if self._environment.is_graded else 0.0
 
     def _play(self, action: WireAction) -> WireObservation:
         return WireObservation.model_construct(**dict(self._environment.step(action.knobs())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Annotated, Literal
 
@@ -18,6 +18,7 @@ from llmserve_env.workloads import (
     CoxLogOU,
     Lengths,
     Poisson,
+    PresetStream,
     Spec,
     Stream,
 )
@@ -25,6 +26,7 @@ from simulator.arrivals import mean_rate_rps
 
 PRESET_FOLDER = "presets"
 PRESET_SUFFIX = ".toml"
+REMEMBERED_STREAMS = 64
 
 PresetArrivals = Annotated[
     Poisson | CoxLogOU | MMPP | NHPP | ClientSuperposition, Field(discriminator="family")
@@ -94,6 +96,13 @@ def load_preset(name: str, *, rate_rps: float | None = None) -> Stream:
         prompt_output_correlation=preset.prompt_output_correlation,
         acceptance=preset.acceptance,
     )
+
+
+@lru_cache(maxsize=REMEMBERED_STREAMS)
+def preset_stream(spec: PresetStream) -> Stream:
+    """The tenant, spelt out; raises as `load_preset` does."""
+    tenant = {"name": spec.name, "priority_shares": spec.priority_shares}
+    return load_preset(spec.preset, rate_rps=spec.rate_rps).model_copy(update=tenant)
 
 
 def _arrivals(name: str, recorded: PresetArrivals | None, rate_rps: float | None) -> PresetArrivals:

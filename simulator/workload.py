@@ -9,9 +9,10 @@ import numpy as np
 
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.tasks import TaskSpec
-from llmserve_env.workloads import Acceptance, Replay, Stream, WorkloadSpec
+from llmserve_env.workloads import Acceptance, PresetStream, Replay, Stream, WorkloadSpec
 from simulator.arrivals import arrival_times
 from simulator.lengths import correlated_uniforms, tokens
+from simulator.presets import preset_stream
 from simulator.rates import StepFunction, constant, regime_path
 from simulator.records import FloatArray, IntArray, RequestBatch
 from simulator.rng import stream
@@ -45,8 +46,8 @@ def generate(
             if left out.
 
     Raises:
-        InvalidInputError: If the horizon is not a positive number, a replayed trace is unfit, or
-            the streams would bring millions of requests.
+        InvalidInputError: If the horizon is not a positive number, a replayed trace is unfit, there
+            is no such preset, or the streams would bring millions of requests.
     """
     if not 0.0 < horizon_s < math.inf:
         raise InvalidInputError(f"horizon_s must be above 0 and finite, got {horizon_s}")
@@ -54,7 +55,7 @@ def generate(
     multipliers = _stream_multipliers(workload, horizon_s, trace_seed)
     batches = [
         _stream_requests(
-            spec,
+            preset_stream(spec) if isinstance(spec, PresetStream) else spec,
             multiplier,
             load_level=load_level,
             index=index,

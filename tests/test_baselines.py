@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from pydantic import ValidationError
 
-from llmserve_env.errors import InvalidInputError, UnknownTaskError
+from llmserve_env.errors import InvalidInputError, NotGradedError, UnknownTaskError
 from llmserve_env.tasks import shipped_catalogue
 from server import baselines
 from server.baselines import BaselineRequest, Baselines, run_baselines
@@ -81,3 +81,8 @@ def test_a_refused_request_is_not_remembered():
         asyncio.run(suite.answer(BaselineRequest(task_id="no_such_task")))
 
     assert "static_workload" in asyncio.run(suite.answer(QUICK)).tasks
+
+
+def test_a_variant_is_refused_before_anything_is_played():
+    with pytest.raises(NotGradedError, match="bursty_azure_code"):
+        baselines.check_request(BaselineRequest(task_id="bursty_azure_code"))

@@ -114,3 +114,39 @@ def test_the_program_prints_plain_text_where_there_is_no_terminal():
     assert "\x1b" not in done.stdout
     assert "vllm_default" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_variant_has_raw_scores_and_no_score(tmp_path, capsys):
+    target = tmp_path / "result.json"
+    variant = ["--task", "static_azure_conv", *QUICK[2:], "--json", str(target), "--brief"]
+
+    status = evaluate.main(["--agent", "best_constant,vllm_default", *variant])
+
+    best, default = json.loads(target.read_text())["summaries"]
+    assert status == 0
+    assert best["score"] is None
+    assert best["score_unclipped"] is None
+    assert best["to_constant"]["value"] == 0.0
+    assert default["to_constant"]["value"] < 0.0
+    assert json.loads(target.read_text())["episodes"] == []
+    assert "static_azure_conv, 2 episodes" in capsys.readouterr().out
+
+
+def test_groups_of_tasks_stand_for_their_members(monkeypatch):
+    asked = []
+    monkeypatch.setattr(evaluate, "play", lambda jobs, **_: asked.extend(jobs) or [])
+    monkeypatch.setattr(evaluate, "summarise", lambda *_: [])
+
+    evaluate.main(["--agent", "aimd", "--task", "variants,bursty_workload,variants", *QUICK[2:]])
+
+    tasks = list(dict.fromkeys(job.task_id for job in asked))
+    assert tasks[0] == "static_azure_conv"
+    assert tasks[-1] == "bursty_workload"
+    assert len(tasks) == 7
+
+
+def test_a_bar_for_scores_needs_tasks_that_have_scores(capsys):
+    arguments = ["--task", "all,bursty_azure_code", *QUICK[2:], "--fail-under", "0.1"]
+
+    assert evaluate.main(["--agent", "aimd", *arguments]) == 2
+    assert "bursty_azure_code is not graded" in capsys.readouterr().err

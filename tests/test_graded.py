@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmserve_env.errors import EpisodeNotStartedError, InvalidInputError
+from llmserve_env.errors import EpisodeNotStartedError, InvalidInputError, NotGradedError
 from llmserve_env.tasks import shipped_catalogue
 from server import graded
 from server.graded import GradedEnvironment
@@ -66,3 +66,14 @@ def test_a_refused_reset_leaves_the_episode_as_it_was(environment):
         environment.reset(seed=-1)
 
     assert environment.episode_id == "one"
+
+
+def test_a_finished_variant_has_a_state_without_grade_and_refuses_to_be_graded(environment):
+    environment.reset(task_id="static_azure_conv", seed=1)
+    play(environment, 200)
+
+    assert environment.is_finished
+    assert not environment.is_graded
+    assert environment.state.grade is None
+    with pytest.raises(NotGradedError, match="'static_azure_conv' is a variant"):
+        environment.grade()

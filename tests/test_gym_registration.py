@@ -11,7 +11,17 @@ import pytest
 from llmserve_env.gym_registration import register_tasks
 
 LISTING = "print(sorted(name for name in gymnasium.registry if name.startswith('llmserve/')))"
-IDS = "['llmserve/Adversarial-v1', 'llmserve/Bursty-v1', 'llmserve/Static-v1']"
+IDS = [
+    "llmserve/Adversarial-v1",
+    "llmserve/AdversarialBailian-v1",
+    "llmserve/AdversarialPublicTraces-v1",
+    "llmserve/Bursty-v1",
+    "llmserve/BurstyAzureCode-v1",
+    "llmserve/BurstyReasoning-v1",
+    "llmserve/Static-v1",
+    "llmserve/StaticAzureConv-v1",
+    "llmserve/StaticBurstgptDay-v1",
+]
 
 
 def output_of(program):
@@ -30,7 +40,7 @@ def output_of(program):
     ],
 )
 def test_importing_both_packages_registers_the_tasks(imports):
-    assert output_of(f"{imports}; {LISTING}") == IDS
+    assert output_of(f"{imports}; {LISTING}") == str(IDS)
 
 
 def test_gymnasium_is_loaded_as_it_is():
@@ -45,3 +55,10 @@ def test_registering_again_changes_nothing():
     register_tasks()
 
     assert gymnasium.registry == known
+
+
+def test_a_variant_is_made_alone_and_many_at_once():
+    features, _ = gymnasium.make("llmserve/BurstyAzureCode-v1").reset(seed=3)
+    many, _ = gymnasium.make_vec("llmserve/BurstyAzureCode-v1", num_envs=2).reset(seed=[3, 4])
+
+    assert many[0].tolist() == features.tolist()

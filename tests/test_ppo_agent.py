@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from agents.ppo import agent as agent_module
 from agents.ppo.actions import ActionReader
 from agents.ppo.agent import PpoAgent
 from agents.ppo.fleet import Seeds
@@ -53,3 +54,13 @@ def test_an_episode_leaves_nothing_behind_for_the_next(weights):
 def test_without_weights_for_the_task_the_agent_says_which_file_is_missing():
     with pytest.raises(InvalidInputError, match=r"made_up\.npz: no such file"):
         PpoAgent().reset(task(), 0)
+
+
+def test_on_a_variant_the_policy_of_its_task_acts(weights, monkeypatch):
+    monkeypatch.setattr(agent_module, "WEIGHTS", weights.parent)
+    weights.rename(weights.parent / "bursty_workload.npz")
+
+    PpoAgent().reset(shipped_catalogue().get("bursty_azure_code"), 0)
+
+    with pytest.raises(InvalidInputError, match=r"static_workload\.npz: no such file"):
+        PpoAgent().reset(shipped_catalogue().get("static_azure_conv"), 0)

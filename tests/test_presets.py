@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from llmserve_env.errors import InvalidInputError
-from llmserve_env.workloads import MMPP, CoxLogOU, Poisson, WorkloadSpec
+from llmserve_env.workloads import MMPP, CoxLogOU, Poisson, PresetStream, WorkloadSpec
 from simulator.arrivals import mean_rate_rps
 from simulator.lengths import tokens
-from simulator.presets import load_preset, preset_names, read_preset
+from simulator.presets import load_preset, preset_names, preset_stream, read_preset
 from simulator.workload import generate
 from simulator.workload_facts import describe
 
@@ -98,3 +98,35 @@ def test_dispersion_grows_with_the_window_as_in_the_trace(name, at_1s, at_10s, a
     assert np.mean([each.dispersion_1s for each in facts]) == pytest.approx(at_1s, rel=0.25)
     assert np.mean([each.dispersion_10s for each in facts]) == pytest.approx(at_10s, rel=0.25)
     assert np.mean([each.dispersion_60s for each in facts]) == pytest.approx(at_60s, rel=0.25)
+
+
+def test_a_tenant_of_a_preset_keeps_its_own_name_and_classes():
+    tenant = PresetStream(
+        name="ide", priority_shares=(1.0, 0.0, 0.0), preset="azure_code_2023", rate_rps=9.0
+    )
+
+    spelt_out = preset_stream(tenant)
+
+    fitted = load_preset("azure_code_2023", rate_rps=9.0)
+    assert (spelt_out.name, spelt_out.priority_shares) == ("ide", (1.0, 0.0, 0.0))
+    assert spelt_out.model_dump(exclude={"name", "priority_shares"}) == fitted.model_dump(
+        exclude={"name", "priority_shares"}
+    )
+
+
+def test_a_tenant_of_a_preset_brings_the_requests_of_the_stream_spelt_out():
+    tenant = PresetStream(name="azure_code_2023", preset="azure_code_2023", rate_rps=9.0)
+    fitted = load_preset("azure_code_2023", rate_rps=9.0)
+
+    batch = generate(WorkloadSpec(streams=(tenant,)), horizon_s=60.0, trace_seed=3)
+
+    expected = generate(WorkloadSpec(streams=(fitted,)), horizon_s=60.0, trace_seed=3)
+    assert batch.arrival_s.tolist() == expected.arrival_s.tolist()
+    assert batch.output_tokens.tolist() == expected.output_tokens.tolist()
+
+
+def test_a_tenant_of_an_unknown_preset_is_refused_when_it_is_drawn():
+    tenant = PresetStream(name="chat", preset="azure", rate_rps=1.0)
+
+    with pytest.raises(InvalidInputError, match="unknown preset 'azure'"):
+        generate(WorkloadSpec(streams=(tenant,)), horizon_s=1.0, trace_seed=0)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from grader.references import parse_references, shipped_references
-from llmserve_env.errors import InactiveActionError
+from llmserve_env.errors import InactiveActionError, NotGradedError
 from llmserve_env.tasks import shipped_catalogue
 from tests.builders import catalogue, task
 from tests.grades import CATALOGUE, references
@@ -74,3 +74,16 @@ def test_a_best_constant_that_the_task_does_not_allow_is_an_error():
 
     with pytest.raises(InactiveActionError, match="batch_cap"):
         parse_references(changed(), narrow)
+
+
+def test_a_variant_has_no_scale_and_the_error_says_why():
+    shipped, variant = shipped_references(), shipped_catalogue().variants[0]
+
+    with pytest.raises(
+        NotGradedError, match=r"not graded: no planner .* evaluate\.py --task static"
+    ):
+        shipped.scale(variant, shipped.environment_version)
+
+
+def test_the_scale_of_a_task_is_its_entry():
+    assert references().scale(task(), "0.0.0") == references().tasks["made_up"]

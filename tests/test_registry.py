@@ -136,3 +136,14 @@ def test_a_class_of_a_module_is_an_agent():
 def test_a_class_that_is_no_agent_is_refused(name, problem):
     with pytest.raises(InvalidInputError, match=problem):
         agent_entry(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_agent_plays_a_variant_with_what_its_task_was_tuned_for(name):
+    spec = SHIPPED.get("bursty_azure_code")
+
+    episode = play_episode(make_agent(name), spec, 7)
+
+    for each in episode.actions:
+        spec.check_action(each)
+    assert len(episode.actions) == 200

@@ -54,3 +54,13 @@ def test_a_reset_empties_the_rubric(serving):
     serving.reset(seed=4)
 
     assert serving.rubric.trajectory == []
+
+
+def test_the_rubric_of_a_variant_ends_at_nothing(serving):
+    serving.reset(task_id="bursty_azure_code", seed=3)
+
+    rewards = [serving.step(ACTION).reward for _ in range(200)]
+
+    assert serving.rubric.last_score == 0.0
+    assert serving.rubric.compute_step_rewards() == rewards
+    assert serving.state.grade is None

@@ -1,7 +1,7 @@
 import pytest
 
 from agents.knobs import KnobMenu
-from scripts.search_constants import descend, drawn_actions, neighbours
+from scripts.search_constants import descend, drawn_actions, neighbours, search
 from scripts.search_tools import score_action
 from tests.builders import action, task
 
@@ -67,3 +67,28 @@ def test_an_action_is_scored_by_its_mean_reward():
     worse = score_action(MENU.task, (0, 1), action(batch_cap=1))
 
     assert -1.0 <= worse < better <= 1.0
+
+
+class CountingCrew(HillCrew):
+    """Also remembers on how many seeds was compared."""
+
+    def __init__(self, height):
+        super().__init__(height)
+        self.seeds, self.windows = [], 0
+
+    def scores(self, *arguments, **_):
+        self.seeds.append(len(arguments[2]))
+        self.windows += 1
+        return super().scores(*arguments)
+
+
+def test_a_given_start_takes_part_and_wins_where_it_is_best():
+    workers = CountingCrew(lambda each: float(each == action(batch_cap=7, kv_budget_fraction=0.31)))
+    start = action(batch_cap=7, kv_budget_fraction=0.31)
+
+    choice = search(workers, MENU.task, 16, times_seeds=3, starts=[start])
+
+    assert choice.chosen == start
+    assert choice.provenance.command.endswith("--candidates 16 --times-seeds 3")
+    assert (choice.provenance.train_seeds, choice.provenance.validation_seeds) == (144, 192)
+    assert (min(workers.seeds), max(workers.seeds)) == (12, 192)

@@ -6,12 +6,15 @@ from pydantic import ValidationError
 from llmserve_env.errors import InactiveActionError, UnknownTaskError
 from llmserve_env.models import KNOBS, ServeObservation
 from llmserve_env.tasks import parse_catalogue, shipped_catalogue
+from llmserve_env.workloads import PresetStream
 from simulator.deployment import build_deployment
 from simulator.environment import ServingEnvironment
 from tests.builders import ACTION, action, catalogue, stream, task
 
 TASKS = shipped_catalogue().tasks
 TASK_IDS = [spec.task_id for spec in TASKS]
+VARIANTS = shipped_catalogue().variants
+VARIANT_IDS = [spec.task_id for spec in VARIANTS]
 
 TEXT = """
 environment_version = "1.2.3"
@@ -48,6 +51,19 @@ arrivals = { family = "poisson", rate_rps = 1.0 }
 prompt = { kind = "constant", tokens = 10 }
 output = { kind = "constant", tokens = 10 }
 acceptance = { first = 0.6, ratio = 0.9 }
+"""
+
+VARIANT = """
+[small_azure]
+variant_of = "small"
+name = "Small, Azure"
+description = "Real traffic."
+gymnasium_id = "llmserve/SmallAzure-v1"
+
+[[small_azure.workload.streams]]
+name = "chat"
+preset = "azure_conv_2023"
+rate_rps = 2.0
 """
 
 
@@ -170,3 +186,67 @@ def test_every_shipped_task_brings_other_traffic_with_another_seed(task_id):
 
 def test_the_builders_action_is_the_made_up_tasks_default():
     assert task().default_action.model_dump() == ACTION
+
+
+def test_a_variant_is_its_task_under_other_traffic():
+    parsed = parse_catalogue(TEXT, VARIANT)
+    small, variant = parsed.playable
+
+    own = {"task_id", "variant_of", "name", "description", "gymnasium_id", "workload"}
+    assert variant.model_dump(exclude=own) == small.model_dump(exclude=own)
+    assert variant.workload.streams[0].preset == "azure_conv_2023"
+    assert (small.family, variant.family) == ("small", "small")
+    assert parsed.tasks == (small,)
+    assert parsed.get("small_azure") is variant
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "said"),
+    [
+        (
+            'variant_of = "small"',
+            'variant_of = "big"',
+            r"of 'big' needs .* one of the tasks: small",
+        ),
+        ("small_azure", "small", "'small' of 'small' needs an id of its own"),
+        ('variant_of = "small"\n', "", "missing: variant_of, unknown: none"),
+        ('name = "Small, Azure"', 'name = "S"\nwindows = 3', "missing: none, unknown: windows"),
+        ('preset = "azure_conv_2023"', "", r"streams\.0\.stream"),
+        ("rate_rps = 2.0", "rate_rps = 0.0", r"streams\.0\.preset\.rate_rps"),
+    ],
+)
+def test_a_variant_that_is_none_is_refused(written, instead, said):
+    with pytest.raises(ValueError, match=said):
+        parse_catalogue(TEXT, VARIANT.replace(written, instead))
+
+
+def test_an_unknown_id_names_the_variants_too():
+    with pytest.raises(UnknownTaskError, match="known tasks: small, small_azure"):
+        parse_catalogue(TEXT, VARIANT).get("big")
+
+
+def test_every_graded_task_has_a_shipped_variant_and_is_none():
+    assert {spec.variant_of for spec in VARIANTS} == set(TASK_IDS)
+    assert {spec.variant_of for spec in TASKS} == {None}
+    assert len(set(TASK_IDS + VARIANT_IDS)) == len(TASKS) + len(VARIANTS)
+    assert len({spec.gymnasium_id for spec in TASKS + VARIANTS}) == len(TASKS) + len(VARIANTS)
+
+
+@pytest.mark.parametrize("spec", VARIANTS, ids=VARIANT_IDS)
+def test_the_traffic_of_a_shipped_variant_is_fitted_to_recordings(spec):
+    assert all(isinstance(tenant, PresetStream) for tenant in spec.workload.streams)
+
+
+@pytest.mark.parametrize("task_id", VARIANT_IDS)
+def test_every_shipped_variant_plays_to_its_end_and_repeats_itself(task_id):
+    totals = []
+    for _ in range(2):
+        played = ServingEnvironment()
+        default = played.reset(task_id=task_id, seed=11).config
+        while not played.advance(default).done:
+            pass
+        totals.append(played.state.total_reward)
+
+    assert totals[0] == totals[1]
+    assert played.state.step_count == 200
+    assert played.simulator.requests.arrival_s.size > 0

@@ -7,7 +7,9 @@ from agents.tuned_files import (
     Choice,
     Provenance,
     TunedReactive,
+    VariantConstants,
     choices_for,
+    constant_for,
     read_tuned,
     write_tuned,
 )
@@ -43,9 +45,16 @@ def test_the_shipped_files_hold_every_task_of_this_version(kind):
     assert set(tuned.tasks) == {task.task_id for task in TASKS}
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.task_id)
+def test_the_shipped_constants_of_the_variants_are_in_a_file_of_their_own():
+    tuned = read_tuned(VariantConstants)
+
+    assert tuned.environment_version == VERSION
+    assert set(tuned.tasks) == {task.task_id for task in shipped_catalogue().variants}
+
+
+@pytest.mark.parametrize("task", shipped_catalogue().playable, ids=lambda task: task.task_id)
 def test_the_shipped_constants_may_be_played(task):
-    chosen = read_tuned(BestConstants).tasks[task.task_id].chosen
+    chosen = constant_for(task, VERSION)
 
     task.check_action(chosen)
     assert chosen.quantization_tier in build_deployment(task).tiers

@@ -6,6 +6,7 @@ from llmserve_env.workloads import (
     Bursts,
     LogNormal,
     Poisson,
+    PresetStream,
     Quantiles,
     Regimes,
     Replay,
@@ -79,3 +80,25 @@ def test_dwell_times_upside_down_are_refused():
 def test_a_misspelt_family_is_refused():
     with pytest.raises(ValidationError, match="poison"):
         Stream(**stream_fields(arrivals={"family": "poison", "rate_rps": 1.0}))
+
+
+def test_a_stream_with_a_preset_is_told_from_one_that_is_spelt_out():
+    named = {"name": "code", "preset": "azure_code_2023", "rate_rps": 2.0}
+
+    spec = WorkloadSpec(streams=(stream_fields(), named))
+
+    assert [type(each) for each in spec.streams] == [Stream, PresetStream]
+    assert WorkloadSpec.model_validate(spec.model_dump(mode="json")) == spec
+
+
+def test_a_preset_with_lengths_of_its_own_is_refused():
+    named = {"name": "code", "preset": "azure_code_2023", "rate_rps": 2.0}
+
+    with pytest.raises(ValidationError, match=r"streams\.0\.preset\.prompt"):
+        WorkloadSpec(streams=(named | {"prompt": {"tokens": 5}},))
+
+
+@pytest.mark.parametrize("kind", [stream_fields(), {"name": "x", "preset": "y", "rate_rps": 1.0}])
+def test_shares_of_the_classes_that_do_not_add_up_are_refused(kind):
+    with pytest.raises(ValidationError, match="priority_shares must add up to 1"):
+        WorkloadSpec(streams=(kind | {"priority_shares": (0.5, 0.4, 0.2)},))

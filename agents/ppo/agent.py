@@ -31,7 +31,7 @@ class PpoAgent:
             InvalidInputError: If there are no weights, or they were trained under another version
                 of the environment.
         """
-        path = WEIGHTS / f"{task.task_id}.npz" if self._given is None else self._given
+        path = WEIGHTS / f"{task.family}.npz" if self._given is None else self._given
         self._policy = load_policy(path)
         self._reader = ActionReader([task], self._policy.menu)
         self._encoder = FeatureEncoder()

@@ -6,7 +6,7 @@ import tempfile
 import pytest
 
 from llmserve_env import LLMServeEnv, ServeAction, ServeObservation, ServeState
-from llmserve_env.errors import EpisodeNotFinishedError, EpisodeNotStartedError
+from llmserve_env.errors import EpisodeNotFinishedError, EpisodeNotStartedError, NotGradedError
 from llmserve_env.models import GradeReport
 from tests.live_server import ACTION
 
@@ -153,3 +153,13 @@ def test_openenvs_discovery_finds_the_client(monkeypatch, tmp_path):
     found = auto.AutoEnv.get_env_class("llmserve-env")
 
     assert found is LLMServeEnv
+
+
+def test_a_variant_is_played_to_its_end_and_has_no_grade(server_url):
+    with LLMServeEnv.from_url(server_url) as env:
+        result = env.reset(task_id="static_burstgpt_day", seed=4)
+        while not result.done:
+            result = env.step(ACTION)
+
+        with pytest.raises(NotGradedError, match="'static_burstgpt_day' is a variant"):
+            env.grade()

@@ -241,3 +241,23 @@ def test_openenv_lists_the_tasks_of_a_split_where_it_asks_for_them(http):
     assert error_of(refused)["code"] == "INVALID_INPUT"
     beyond = http.post("/llmserve_env/task", json={"split": "test", "index": 10**7})
     assert beyond.status_code == 400
+
+
+def test_a_variant_is_played_over_http_as_in_process_and_not_graded(http):
+    session_id = play(http, task_id="static_azure_conv")
+    local = ServingEnvironment()
+    local.reset(task_id="static_azure_conv", seed=42)
+    for _ in range(WINDOWS):
+        local.advance(ACTION)
+
+    state = http.get("/state", params={"session_id": session_id}).json()
+    by_session = http.post("/grader", json={"session_id": session_id})
+    by_log = http.post("/grader", json={"episode_log": local.log().model_dump(mode="json")})
+    by_baseline = http.post("/baseline", json={"task_id": "static_azure_conv"})
+
+    assert state["total_reward"] == local.state.total_reward
+    assert state["done"] is True
+    assert state["grade"] is None
+    for response in (by_session, by_log, by_baseline):
+        assert response.status_code == 422
+        assert error_of(response)["code"] == "NOT_GRADED"

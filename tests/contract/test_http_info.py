@@ -45,11 +45,26 @@ def test_tasks_describe_knobs_objectives_and_traffic(http):
     assert static["workload"]["streams"][0]["arrivals"]["family"] == "poisson"
 
 
+def test_tasks_list_the_variants_apart_and_marked(http):
+    body = http.get("/tasks").json()
+    variants = {task["id"]: task for task in body["variants"]}
+
+    azure = variants["bursty_azure_code"]
+    bursty = next(task for task in body["tasks"] if task["id"] == "bursty_workload")
+    assert azure["variant_of"] == "bursty_workload"
+    assert azure["workload"]["streams"][0]["preset"] == "azure_code_2023"
+    assert azure["deployment"] == bursty["deployment"]
+    assert azure["knobs"] == bursty["knobs"]
+    assert "anchors" not in azure
+    assert not any("variant_of" in task for task in body["tasks"])
+
+
 def test_info_holds_schemas_rewards_units_and_limits(http):
     info = http.get("/info").json()
 
     assert info["schemas"]["action"]["properties"]["speculation_depth"]["maximum"] == 8
     assert info["reward_weights"]["static_workload"]["throughput"] > 0.0
+    assert info["reward_weights"]["bursty_azure_code"] == info["reward_weights"]["bursty_workload"]
     assert info["units"]["_ms"] == "milliseconds"
     assert info["limits"] == {
         "max_sessions": 64,
