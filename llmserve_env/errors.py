@@ -27,6 +27,14 @@ class InvalidInputError(LLMServeError):
     code = "INVALID_INPUT"
 
 
+class UnknownRenderModeError(InvalidInputError, TypeError):
+    """An environment was asked to render in a way that it cannot.
+
+    A TypeError as well: make_vec_env of stable-baselines3 asks for `rgb_array` first, and takes
+    this as the answer that there is none.
+    """
+
+
 class UnknownTaskError(LLMServeError):
     """The task id is not in the catalogue."""
 

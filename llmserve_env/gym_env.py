@@ -17,7 +17,11 @@ from gymnasium import spaces
 
 from llmserve_env.action_encoding import LEVEL_COUNTS, ActionDecoder
 from llmserve_env.encoding import FEATURES, FeatureEncoder, Features
-from llmserve_env.errors import EpisodeNotStartedError, InvalidInputError
+from llmserve_env.errors import (
+    EpisodeNotStartedError,
+    InvalidInputError,
+    UnknownRenderModeError,
+)
 from llmserve_env.models import (
     KNOBS,
     MAX_SEED,
@@ -73,11 +77,15 @@ class LLMServeGymEnv(gymnasium.Env[Features, npt.NDArray[Any]]):
             tiers: The tiers that the deployment offers.
 
         Raises:
-            InvalidInputError: If a mode is unknown.
+            InvalidInputError: If the action mode is unknown.
+            UnknownRenderModeError: If the render mode is.
             UnknownTaskError: If no shipped task has this id.
         """
         check_choice("action_mode", action_mode, ACTION_MODES)
-        check_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
+        modes = (None, *self.metadata["render_modes"])
+        if render_mode not in modes:
+            choices = ", ".join(map(str, modes))
+            raise UnknownRenderModeError(f"unknown render_mode {render_mode!r}; choices: {choices}")
         self.task = shipped_catalogue().get(task) if isinstance(task, str) else task
         self.render_mode = render_mode
         self._episodes = episodes

@@ -232,6 +232,27 @@ class ServeState(_Record):
     )
 
 
+class RealMetrics(MetricsSnapshot):
+    """What was measured on a real server; what cannot be measured there is None, never made up."""
+
+    kv_cache_occupancy: Fraction | None  # type: ignore[assignment]  # wider than the simulator's
+    gpu_memory_used_gb: NonNegative | None  # type: ignore[assignment]
+    gpu_memory_reserved_gb: NonNegative | None  # type: ignore[assignment]
+    gpu_busy_fraction: Fraction | None  # type: ignore[assignment]
+    cost_so_far: NonNegative | None  # type: ignore[assignment]
+    eviction_events: Count | None  # type: ignore[assignment]
+
+
+class RealObservation(RealMetrics, ServeObservation):
+    """What a policy sees of a real server: a ServeObservation with RealMetrics for measurements."""
+
+
+class RealState(ServeState):
+    """Where an episode on a real server stands; it is never graded."""
+
+    metrics: RealMetrics | None
+
+
 class EpisodeStep(_Record):
     """One window of a log: what was asked for, what came of it."""
 

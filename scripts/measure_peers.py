@@ -201,8 +201,7 @@ NOTES: Final = (
     "bonus for them. The CleanRL-style file always applies them.",
     "- **Vector environment.** `ServingVecEnv` of the example hands all environments to "
     "`gymnasium.make_vec`. Stable-baselines3's own "
-    '`make_vec_env(id, n_envs=64, env_kwargs={"render_mode": None})` works, too (without the '
-    "argument it asks for pictures, which are refused); it steps one after the other: 12,000 "
+    "`make_vec_env(id, n_envs=64)` works, too; it steps one after the other: 12,000 "
     "windows/s instead of 31,000 to 55,000 without any learning, 4,000 instead of 6,000 with it, "
     "per second of one core's time, measured in one run beside other work. PPO on CartPole learnt "
     "from 14,000 steps/s there: most of the time is the trainer's.",

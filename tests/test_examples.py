@@ -94,7 +94,7 @@ def test_the_environments_that_stable_baselines3_makes_itself_give_the_same_numb
     wrapped = examples("sb3_ppo").ServingVecEnv(ID, 2)
     from stable_baselines3.common.env_util import make_vec_env
 
-    own = make_vec_env(ID, n_envs=2, env_kwargs={"render_mode": None})
+    own = make_vec_env(ID, n_envs=2)
     actions = np.tile([8, 5, 0, 1, 0, 0], (2, 1))
     wrapped.seed(4)
     own.seed(4)

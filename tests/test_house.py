@@ -18,7 +18,16 @@ from server.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MANIFEST = yaml.safe_load((ROOT / "openenv.yaml").read_text(encoding="utf-8"))
-SOURCE_FOLDERS = ("llmserve_env", "simulator", "grader", "agents", "server", "scripts", "tests")
+SOURCE_FOLDERS = (
+    "llmserve_env",
+    "simulator",
+    "grader",
+    "agents",
+    "server",
+    "scripts",
+    "examples",
+    "tests",
+)
 
 
 def read(name):
