@@ -15,6 +15,7 @@ from simulator.kernel import step_windows
 from simulator.records import FloatArray, RequestBatch
 from simulator.state import (
     ENVIRONMENT,
+    NEVER,
     NOBODY,
     REPLICA,
     WINDOW,
@@ -78,7 +79,7 @@ class SimulatedEngine:
         state.windows[environment] = np.zeros((), WINDOW)
         state.queues[environment] = NOBODY
         idle = np.zeros((), REPLICA)
-        idle["free_at_s"] = math.inf
+        idle["free_at_s"], idle["soonest_finish"] = math.inf, NEVER
         state.replicas[environment] = idle
         state.environments[environment] = self._fresh_environment(len(requests), costs)
         enter_requests(state.requests[environment, : len(requests)], requests)

@@ -163,13 +163,9 @@ def _launch_mixed(lane: Lane, replica: int, now_s: float) -> None:
 def _launch_decodes(lane: Lane, replica: int, now_s: float, wake_s: float, end_s: float) -> None:
     """A run of decode steps up to the next finish, event, full cache or window end."""
     state = lane.replicas[replica]
-    finish_step = lane.slots[replica, DECODE_FINISH_STEP]
-    soonest = finish_step[0]
-    for i in range(1, state.decoding):
-        soonest = min(soonest, finish_step[i])
     rows = state.decoding * (state.depth + 1)
     fixed_s = fixed_step_s(lane, state.decoding, state.depth, 0, rows)
-    most = soonest - state.steps
+    most = state.soonest_finish - state.steps
     steps, free_at_s = plan_run(lane, replica, fixed_s, most, now_s, wake_s, end_s)
     if not fits(lane, replica, state.steps + steps, 0):
         low, high = 1, steps
@@ -197,11 +193,10 @@ def finish_iteration(lane: Lane, replica: int, now_s: float) -> None:
         step_s = (now_s - state.began_s) / steps
         note_gap(lane, step_s * (state.decoding * TOKEN / state.rate_sum), tokens)
         i = 0
-        while i < state.decoding:
-            if slots[DECODE_FINISH_STEP, i] <= state.steps:
-                finish_request(lane, remove_decode(lane, replica, i), now_s)
-            else:
+        while state.soonest_finish <= state.steps:
+            while slots[DECODE_FINISH_STEP, i] > state.steps:
                 i += 1
+            finish_request(lane, remove_decode(lane, replica, i), now_s)
     i = 0
     while i < state.prefilling:
         window.prefill_tokens += slots[PREFILL_CHUNK, i]

@@ -15,6 +15,7 @@ from simulator.state import (
     DECODE_SEQUENCE,
     DROPPED,
     IDLE,
+    NEVER,
     NOBODY,
     PAUSED,
     PREFILL_CHUNK,
@@ -31,9 +32,18 @@ from simulator.state import (
 
 
 @inlined
+def _parts(whole: int, size: int) -> int:
+    """How many parts of a size hold the whole, at least 0.
+
+    Floats divide several times faster than integers, and exactly so below 2^52.
+    """
+    return int((whole + size - 1) / size)
+
+
+@inlined
 def blocks_for(lane: Lane, tokens: int) -> int:
     """KV blocks that hold this many tokens."""
-    return (tokens + lane.fleet.block_tokens - 1) // lane.fleet.block_tokens
+    return _parts(tokens, lane.fleet.block_tokens)
 
 
 @inlined
@@ -44,7 +54,7 @@ def decode_blocks(lane: Lane, replica: int, steps: int) -> int:
     block, total = lane.fleet.block_tokens, 0
     for i in range(lane.replicas[replica].decoding):
         tokens = (offset[i] + steps * rate[i]) >> TOKEN_BITS
-        total += (tokens + block - 1) // block
+        total += _parts(tokens, block)
     return total
 
 
@@ -55,9 +65,9 @@ def fits(lane: Lane, replica: int, steps: int, extra_blocks: int) -> bool:
     room = lane.env.budget_blocks - extra_blocks - state.prefill_blocks - state.handoff_blocks
     tokens = (state.offset_sum + steps * state.rate_sum) >> TOKEN_BITS
     block = lane.fleet.block_tokens
-    if (tokens + (block - 1) * state.decoding) // block <= room:
+    if tokens + (block - 1) * state.decoding < (room + 1) * block:
         return True  # even if every sequence had just opened a new block
-    if (tokens - state.decoding) // block > room:
+    if tokens - state.decoding >= (room + 1) * block:
         return False  # even if every block were full
     return decode_blocks(lane, replica, steps) <= room
 
@@ -81,8 +91,9 @@ def add_decode(lane: Lane, replica: int, index: int, sequence: int) -> None:
     slots[DECODE_REQUEST, i] = index
     slots[DECODE_RATE, i] = rate
     slots[DECODE_OFFSET, i] = offset
-    slots[DECODE_FINISH_STEP, i] = state.steps + (left + rate - 1) // rate
+    slots[DECODE_FINISH_STEP, i] = state.steps + _parts(left, rate)
     slots[DECODE_SEQUENCE, i] = sequence
+    state.soonest_finish = min(state.soonest_finish, slots[DECODE_FINISH_STEP, i])
     state.decoding += 1
     state.offset_sum += offset
     state.rate_sum += rate
@@ -94,6 +105,7 @@ def remove_decode(lane: Lane, replica: int, slot: int) -> int:
     state, slots = lane.replicas[replica], lane.slots[replica]
     index = slots[DECODE_REQUEST, slot]
     offset, rate = slots[DECODE_OFFSET, slot], slots[DECODE_RATE, slot]
+    finish_step = slots[DECODE_FINISH_STEP, slot]
     request = lane.requests[index]
     request.generated = offset + state.steps * rate - request.prompt_tokens * TOKEN
     state.offset_sum -= offset
@@ -102,7 +114,17 @@ def remove_decode(lane: Lane, replica: int, slot: int) -> int:
     last = state.decoding
     for row in range(DECODE_REQUEST, DECODE_SEQUENCE + 1):
         slots[row, slot] = slots[row, last]
+    if finish_step == state.soonest_finish:
+        state.soonest_finish = _soonest_finish(lane, replica)
     return index
+
+
+@inlined
+def _soonest_finish(lane: Lane, replica: int) -> int:
+    finish_step, soonest = lane.slots[replica, DECODE_FINISH_STEP], NEVER
+    for i in range(lane.replicas[replica].decoding):
+        soonest = min(soonest, finish_step[i])
+    return soonest
 
 
 @inlined
@@ -118,9 +140,10 @@ def set_depth(lane: Lane, replica: int, depth: int) -> None:
         left = (request.prompt_tokens + request.output_tokens) * TOKEN - context
         slots[DECODE_RATE, i] = rate
         slots[DECODE_OFFSET, i] = context - state.steps * rate
-        slots[DECODE_FINISH_STEP, i] = state.steps + (left + rate - 1) // rate
+        slots[DECODE_FINISH_STEP, i] = state.steps + _parts(left, rate)
         state.offset_sum += slots[DECODE_OFFSET, i]
         state.rate_sum += rate
+    state.soonest_finish = _soonest_finish(lane, replica)
 
 
 @inlined

@@ -26,13 +26,12 @@ def tokens_per_step(first: float, ratio: float, depth: int) -> int:
 
 @inlined
 def _segment(nodes: np.ndarray, x: float) -> int:
-    low, high = 0, nodes.shape[0] - 1
-    while high - low > 1:
-        middle = (low + high) >> 1
-        if nodes[middle] <= x:
-            low = middle
-        else:
-            high = middle
+    """The last node at or below x, but not the last of all; without branches to mispredict."""
+    low, span = 0, nodes.shape[0] - 1
+    while span > 1:
+        half = span >> 1
+        low += half * int(nodes[low + half] <= x)
+        span -= half
     return low
 
 

@@ -26,6 +26,7 @@ HOLD_NONE, HOLD_QUEUE, HOLD_KV, HOLD_COMPUTE, HOLD_SWITCHING = range(5)
 # Replicas under prefill/decode split.
 PREFILL_REPLICA, DECODE_REPLICA = 0, 1
 NOBODY: Final = -1
+NEVER: Final = 1 << 62  # a decode step that no episode reaches
 
 # Rows of the slot array. Decoding sequences: context(steps) = OFFSET + steps * RATE, in 1/1024
 # tokens; prefilling ones: DONE of TARGET tokens computed, CHUNK more in the iteration in flight.
@@ -87,6 +88,7 @@ REPLICA = np.dtype(
         ("steps", _I),  # decode steps completed since episode start
         ("run_steps", _I),  # decode steps of the run in flight
         ("depth", _I),  # speculation depth that the decode rates stand for
+        ("soonest_finish", _I),  # decode step at which the next sequence is done, or NEVER
         ("decoding", _I),
         ("prefilling", _I),
         ("offset_sum", _I),
