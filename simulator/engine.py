@@ -17,6 +17,7 @@ from simulator.state import (
     ENVIRONMENT,
     NEVER,
     NOBODY,
+    QUEUE_OVERDUE,
     REPLICA,
     WINDOW,
     Record,
@@ -78,6 +79,7 @@ class SimulatedEngine:
             array[environment] = 0
         state.windows[environment] = np.zeros((), WINDOW)
         state.queues[environment] = NOBODY
+        state.queues[environment, ..., QUEUE_OVERDUE:] = 0
         idle = np.zeros((), REPLICA)
         idle["free_at_s"], idle["soonest_finish"] = math.inf, NEVER
         state.replicas[environment] = idle

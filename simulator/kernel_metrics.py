@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from simulator.jit import inlined
 from simulator.kernel_memory import decode_blocks
+from simulator.kernel_queue import mark_overdue, oldest_arrival_s
 from simulator.kernel_samples import median_and_p99, merge_itl, merge_ttft
 from simulator.state import (
     CLASSES,
@@ -25,6 +26,8 @@ from simulator.state import (
     NOBODY,
     PERCENTILE_WINDOWS,
     QUEUE_HEAD,
+    QUEUE_OVERDUE,
+    QUEUE_OVERDUE_TOKENS,
     TOKEN,
     TTFT_SAMPLES,
     Lane,
@@ -102,17 +105,11 @@ def _count_waiting(lane: Lane, terms: Record, m: Record) -> None:
         m.waiting += state.waiting
         m.running += state.decoding + state.prefilling
         for priority_class in range(CLASSES):
-            deadline_s = now_s + api_s - ttft_slo_s(terms, priority_class)
-            index = lane.queues[replica, priority_class, QUEUE_HEAD]
-            while index != NOBODY:
-                request = lane.requests[index]
-                if math.isnan(request.first_token_s):
-                    oldest_s = min(oldest_s, request.arrival_s)
-                    if request.arrival_s >= deadline_s:
-                        break
-                    m.overdue += 1
-                    m.missed_tokens += request.output_tokens
-                index = request.next_waiting
+            ends = lane.queues[replica, priority_class]
+            mark_overdue(lane, ends, now_s + api_s - ttft_slo_s(terms, priority_class))
+            m.overdue += ends[QUEUE_OVERDUE]
+            m.missed_tokens += ends[QUEUE_OVERDUE_TOKENS]
+            oldest_s = min(oldest_s, oldest_arrival_s(lane, ends[QUEUE_HEAD]))
     index = lane.env.handoff_head
     while index != NOBODY:
         m.running += 1

@@ -3,11 +3,17 @@
 Requests are indexed in order of arrival, so a list sorted by index is in order of arrival also
 when a preempted request comes back. First come, first served takes the lowest index over the
 classes; priority routing takes the first class that waits.
+
+Whoever waits past the objective of its class is at the front of its list, and stays there until it
+leaves: the list counts its overdue requests as they come and go, and long lists need no walk.
 """
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
+import numpy.typing as npt
 
 from simulator.jit import inlined
 from simulator.state import (
@@ -17,11 +23,51 @@ from simulator.state import (
     NOBODY,
     PREFILL_REPLICA,
     QUEUE_HEAD,
+    QUEUE_IN_TIME,
+    QUEUE_OVERDUE,
+    QUEUE_OVERDUE_TOKENS,
     QUEUE_TAIL,
     QUEUED,
     REJECTED,
     Lane,
+    Record,
 )
+
+
+@inlined
+def clear_list(ends: npt.NDArray[np.int64]) -> None:
+    """Empty a waiting list."""
+    ends[QUEUE_HEAD], ends[QUEUE_TAIL], ends[QUEUE_IN_TIME] = NOBODY, NOBODY, NOBODY
+    ends[QUEUE_OVERDUE], ends[QUEUE_OVERDUE_TOKENS] = 0, 0
+
+
+@inlined
+def _count_overdue(ends: npt.NDArray[np.int64], request: Record, sign: int) -> None:
+    """A request joins (sign 1) or leaves (-1) the front of its list that is past the objective."""
+    if math.isnan(request.first_token_s):
+        ends[QUEUE_OVERDUE] += sign
+        ends[QUEUE_OVERDUE_TOKENS] += sign * request.output_tokens
+
+
+@inlined
+def mark_overdue(lane: Lane, ends: npt.NDArray[np.int64], deadline_s: float) -> None:
+    """Count those of a list that arrived before a deadline, which must never move back."""
+    index = ends[QUEUE_IN_TIME]
+    while index != NOBODY and lane.requests[index].arrival_s < deadline_s:
+        _count_overdue(ends, lane.requests[index], 1)
+        index = lane.requests[index].next_waiting
+    ends[QUEUE_IN_TIME] = index
+
+
+@inlined
+def oldest_arrival_s(lane: Lane, head: int) -> float:
+    """When the first of a list arrived that still waits for its first token; infinity if none."""
+    index = head
+    while index != NOBODY:
+        if math.isnan(lane.requests[index].first_token_s):
+            return lane.requests[index].arrival_s
+        index = lane.requests[index].next_waiting
+    return math.inf
 
 
 @inlined
@@ -38,6 +84,8 @@ def enqueue(lane: Lane, replica: int, index: int) -> None:
         else:
             lane.requests[ends[QUEUE_TAIL]].next_waiting = index
         ends[QUEUE_TAIL] = index
+        if ends[QUEUE_IN_TIME] == NOBODY:
+            ends[QUEUE_IN_TIME] = index
         return
     before, after = NOBODY, ends[QUEUE_HEAD]
     while after < index:
@@ -47,6 +95,10 @@ def enqueue(lane: Lane, replica: int, index: int) -> None:
         ends[QUEUE_HEAD] = index
     else:
         lane.requests[before].next_waiting = index
+    if after == ends[QUEUE_IN_TIME]:
+        ends[QUEUE_IN_TIME] = index
+    elif after < ends[QUEUE_IN_TIME] or ends[QUEUE_IN_TIME] == NOBODY:
+        _count_overdue(ends, request, 1)
 
 
 @inlined
@@ -68,8 +120,13 @@ def first_waiting(lane: Lane, replica: int) -> int:
 def remove_head(lane: Lane, replica: int, index: int) -> None:
     """Take a request that heads its class's list out of it."""
     request = lane.requests[index]
-    lane.queues[replica, request.priority_class, QUEUE_HEAD] = request.next_waiting
+    ends = lane.queues[replica, request.priority_class]
+    ends[QUEUE_HEAD] = request.next_waiting
     lane.replicas[replica].waiting -= 1
+    if index == ends[QUEUE_IN_TIME]:
+        ends[QUEUE_IN_TIME] = request.next_waiting
+    else:
+        _count_overdue(ends, request, -1)
 
 
 @inlined

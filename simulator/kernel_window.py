@@ -19,7 +19,13 @@ from simulator.kernel_iteration import (
     start_iteration,
 )
 from simulator.kernel_memory import remove_decode, remove_prefill
-from simulator.kernel_queue import drop_expired, enqueue, least_loaded, route_arrival
+from simulator.kernel_queue import (
+    clear_list,
+    drop_expired,
+    enqueue,
+    least_loaded,
+    route_arrival,
+)
 from simulator.state import (
     ACTION_BATCH_CAP,
     ACTION_DEPTH,
@@ -29,12 +35,12 @@ from simulator.state import (
     ACTION_TIER,
     CLASSES,
     DECODE_REPLICA,
+    FINISHED,
     IDLE,
     ITERATING,
     NOBODY,
     PAUSED,
-    QUEUE_HEAD,
-    QUEUE_TAIL,
+    PREFILL_REPLICA,
     QUEUED,
     Lane,
     Record,
@@ -139,7 +145,8 @@ def _configure(lane: Lane, action: npt.NDArray[np.float64]) -> None:
     if must_switch:
         _evacuate(lane)
         env.split = split
-        _requeue_all(lane)
+        if lane.fleet.gpus > 1:
+            _requeue_all(lane)
         env.switch_end_s = env.now_s + lane.fleet.switch_s
     for replica in range(lane.fleet.gpus):
         state = lane.replicas[replica]
@@ -187,11 +194,14 @@ def _evacuate(lane: Lane) -> None:
 @inlined
 def _interrupt(lane: Lane, index: int, since_s: float) -> None:
     request = lane.requests[index]
-    request.status = QUEUED
     request.preemptions += 1
     lane.window.preemptions += 1
     if not math.isnan(request.first_token_s) and math.isnan(request.last_token_s):
         request.last_token_s = since_s
+    if lane.fleet.gpus > 1:
+        request.status = QUEUED  # for the lists that are built anew
+    else:
+        enqueue(lane, PREFILL_REPLICA, index)
 
 
 @inlined
@@ -200,8 +210,11 @@ def _requeue_all(lane: Lane) -> None:
     for replica in range(lane.fleet.gpus):
         lane.replicas[replica].waiting = 0
         for priority_class in range(CLASSES):
-            lane.queues[replica, priority_class, QUEUE_HEAD] = NOBODY
-            lane.queues[replica, priority_class, QUEUE_TAIL] = NOBODY
-    for index in range(lane.env.next_arrival):
+            clear_list(lane.queues[replica, priority_class])
+    first, last = lane.env.first_open, lane.env.next_arrival
+    while first < last and lane.requests[first].status >= FINISHED:
+        first += 1
+    lane.env.first_open = first
+    for index in range(first, last):
         if lane.requests[index].status == QUEUED:
             enqueue(lane, least_loaded(lane), index)

@@ -18,7 +18,7 @@ TOKEN_BITS: Final = 10
 TOKEN: Final = 1 << TOKEN_BITS
 
 # Request status.
-PENDING, QUEUED, RUNNING, HANDOFF, FINISHED, REJECTED, DROPPED = range(7)
+PENDING, QUEUED, RUNNING, HANDOFF, FINISHED, REJECTED, DROPPED = range(7)  # decided: the last 3
 # Replica mode: nothing to do, an iteration in flight, or asleep until a stated time.
 IDLE, ITERATING, PAUSED = range(3)
 # What holds back the head of a queue; the values index models.BINDING_CONSTRAINTS.
@@ -43,12 +43,13 @@ NEVER: Final = 1 << 62  # a decode step that no episode reaches
     PREFILL_SEQUENCE,
 ) = range(10)
 SLOT_ROWS: Final = 10
-# Rows of the order array: requests by time of first token and by time of decision.
-FIRST_ORDER, DECIDED_ORDER = range(2)
+FIRST_ORDER, DECIDED_ORDER = range(2)  # rows of the order array: by first token, by decision
 # Rows of the sample array: step times of this window, sorted TTFT and ITL of the last windows, and
 # room for the first tokens of this window.
 STEP_SAMPLES, TTFT_SAMPLES, ITL_SAMPLES, FRESH_SAMPLES = range(4)
-QUEUE_HEAD, QUEUE_TAIL = range(2)
+# Columns of a waiting list: its ends, the first request that was within its TTFT objective at the
+# end of the last window, and how many before it had no token yet, and their output tokens.
+QUEUE_HEAD, QUEUE_TAIL, QUEUE_IN_TIME, QUEUE_OVERDUE, QUEUE_OVERDUE_TOKENS = range(5)
 # Columns of an action row.
 (
     ACTION_BATCH_CAP,
@@ -87,8 +88,8 @@ REPLICA = np.dtype(
         ("began_s", _F),  # start of the run in flight
         ("steps", _I),  # decode steps completed since episode start
         ("run_steps", _I),  # decode steps of the run in flight
-        ("depth", _I),  # speculation depth that the decode rates stand for
         ("soonest_finish", _I),  # decode step at which the next sequence is done, or NEVER
+        ("depth", _I),  # speculation depth that the decode rates stand for
         ("decoding", _I),
         ("prefilling", _I),
         ("offset_sum", _I),
@@ -105,6 +106,7 @@ ENVIRONMENT = np.dtype(
         ("now_s", _F),
         ("requests", _I),
         ("next_arrival", _I),
+        ("first_open", _I),  # all requests before it are decided
         ("admissions", _I),
         ("batch_cap", _I),
         ("kv_budget_fraction", _F),
@@ -290,7 +292,7 @@ class State(NamedTuple):
         replicas: (envs, MAX_REPLICAS) REPLICA.
         requests: (envs, capacity) REQUEST, in order of arrival.
         slots: (envs, MAX_REPLICAS, SLOT_ROWS, MAX_BATCH) int64, running sequences.
-        queues: (envs, MAX_REPLICAS, CLASSES, 2) int64, head and tail of each waiting list.
+        queues: (envs, MAX_REPLICAS, CLASSES, 5) int64, the waiting lists by QUEUE_* columns.
         orders: (envs, 2, capacity) int64, requests by first token and by decision.
         samples: (envs, 4, MAX_SAMPLES) SAMPLE.
         ledger: (envs, PERCENTILE_WINDOWS, 2) float64, US dollars and tokens of the last windows.
@@ -334,7 +336,7 @@ def allocate(environments: int, request_capacity: int) -> State:
         replicas=np.zeros((environments, MAX_REPLICAS), REPLICA),
         requests=np.zeros((environments, request_capacity), REQUEST),
         slots=np.zeros((environments, MAX_REPLICAS, SLOT_ROWS, MAX_BATCH), np.int64),
-        queues=np.zeros((environments, MAX_REPLICAS, CLASSES, 2), np.int64),
+        queues=np.zeros((environments, MAX_REPLICAS, CLASSES, 5), np.int64),
         orders=np.zeros((environments, 2, request_capacity), np.int64),
         samples=np.zeros((environments, 4, MAX_SAMPLES), SAMPLE),
         ledger=np.zeros((environments, PERCENTILE_WINDOWS, 2)),

@@ -21,6 +21,14 @@ def waiting(simulator: TraceSimulator, replica: int) -> list[int]:
     return found
 
 
+def deadline_s(simulator: TraceSimulator, index: int) -> float:
+    """A request of the same class that arrived before this and has no token yet is overdue."""
+    env, terms = simulator.engine.state.environments[0], simulator.engine.deployment.terms[0]
+    priority_class = int(simulator.engine.state.requests[0, index]["priority_class"])
+    api_s = float(terms["api_s"] * env["host_scale"])
+    return float(env["now_s"]) + api_s - float(terms[f"ttft_slo_s_{priority_class}"])
+
+
 def handed_off(simulator: TraceSimulator) -> list[int]:
     """The requests between the prefill and the decode replica, in order."""
     state, found = simulator.engine.state, []

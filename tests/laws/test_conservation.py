@@ -88,6 +88,24 @@ def test_every_request_is_in_exactly_one_place(scenario: Scenario):
 
 @law
 @given(scenarios())
+def test_overdue_is_who_waits_for_a_first_token_past_the_objective(scenario: Scenario):
+    simulator = scenario.start()
+    replicas = range(scenario.task.deployment.gpus)
+
+    for setting in scenario.actions:
+        log = simulator.simulate(setting)
+        metrics, results = simulator.metrics(), simulator.results()
+
+        waiting = [each for replica in replicas for each in view.waiting(simulator, replica)]
+        unserved = [each for each in waiting if math.isnan(results.first_token_s[each])]
+        late = [e for e in unserved if results.arrival_s[e] < view.deadline_s(simulator, e)]
+        assert metrics.overdue_requests == len(late)
+        oldest_s = min([log.end_s, *results.arrival_s[unserved]])
+        assert metrics.oldest_wait_ms == pytest.approx(1e3 * (log.end_s - oldest_s))
+
+
+@law
+@given(scenarios())
 def test_what_happens_to_a_request_happens_in_order(scenario: Scenario):
     simulator = scenario.start()
 
