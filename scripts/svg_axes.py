@@ -127,6 +127,15 @@ def polyline(
     ElementTree.SubElement(figure, "polyline", {"points": joined, "fill": "none", **style})
 
 
+def rectangle(
+    figure: ElementTree.Element, box: Box, fill: str, style: Mapping[str, str] | None = None
+) -> None:
+    """Add a filled rectangle."""
+    corner = {"x": f"{box.left:.1f}", "y": f"{box.top:.1f}"}
+    size = {"width": f"{box.right - box.left:.1f}", "height": f"{box.bottom - box.top:.1f}"}
+    ElementTree.SubElement(figure, "rect", {**corner, **size, "fill": fill, **(style or {})})
+
+
 def text(
     figure: ElementTree.Element,
     x: float,

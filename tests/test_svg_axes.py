@@ -1,6 +1,6 @@
 import pytest
 
-from scripts.svg_axes import Axes, Box, ticks
+from scripts.svg_axes import Axes, Box, figure_element, rectangle, ticks
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,12 @@ def test_axes_of_a_single_value_are_not_empty():
     axes = Axes.around(Box(0, 0, 1, 1), x_values=[1.0], y_values=[2.0, 2.0])
 
     assert axes.y_range[0] < 2.0 < axes.y_range[1]
+
+
+def test_a_rectangle_fills_its_box():
+    figure = figure_element(100, 50)
+
+    rectangle(figure, Box(left=10, top=20, right=40, bottom=30), "#ABCDEF")
+
+    drawn = figure[-1].attrib
+    assert drawn == {"x": "10.0", "y": "20.0", "width": "30.0", "height": "10.0", "fill": "#ABCDEF"}
