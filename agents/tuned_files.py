@@ -1,4 +1,4 @@
-"""Reads and writes what was searched for: best_constants, variant_constants, reactive (.json)."""
+"""Reads and writes what was searched for: constants, KV rules, reactive controllers (.json)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from pydantic import Field, ValidationError
 
+from agents.kv_rule_parameters import KvRuleParameters
 from agents.reactive_parameters import ReactiveParameters
 from agents.result_files import write_text
 from llmserve_env.errors import InvalidInputError
@@ -84,6 +85,10 @@ class VariantConstants(TunedFile[ServeAction]):
     """variant_constants.json: of the variants, which are apart because they may come and go."""
 
 
+class TunedKvRules(TunedFile[KvRuleParameters]):
+    """kv_rules.json."""
+
+
 class TunedReactive(TunedFile[ReactiveParameters]):
     """reactive.json."""
 
@@ -92,6 +97,7 @@ File = TypeVar("File", bound=TunedFile[Any])
 FILES: Final[dict[type[Spec], str]] = {
     BestConstants: "best_constants.json",
     VariantConstants: "variant_constants.json",
+    TunedKvRules: "kv_rules.json",
     TunedReactive: "reactive.json",
 }
 

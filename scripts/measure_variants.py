@@ -38,7 +38,14 @@ LEAST_EPISODES: Final = 64
 USUAL_EPISODES: Final = 128
 DESCRIBED_SEEDS: Final = 40
 # By the name under which each is reported; the task's constant is another action on every variant.
-REGISTERED: Final = ("vllm_default", "heuristic", "reactive", "ppo", "ppo_generalist")
+REGISTERED: Final = (
+    "vllm_default",
+    "heuristic",
+    "reactive",
+    "kv_rule",
+    "ppo",
+    "ppo_generalist",
+)
 
 
 def agents_on(task: TaskSpec, catalogue: Catalogue) -> dict[str, str]:

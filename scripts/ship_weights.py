@@ -43,9 +43,9 @@ GENERALIST: Final = "generalist"
 # Windows to learn from: more where there is more to tell apart.
 STEPS: Final = {
     "static_workload": 300_000,
-    "bursty_workload": 300_000,
+    "bursty_workload": 600_000,
     "adversarial_multitenant": 600_000,
-    GENERALIST: 900_000,
+    GENERALIST: 1_200_000,
 }
 SEEDS: Final = 5
 

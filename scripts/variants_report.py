@@ -15,6 +15,7 @@ DESCRIPTIONS: Final = {
     "vllm_default": "vLLM's defaults throughout.",
     "heuristic": "Rules from the literature, none tuned.",
     "reactive": "The controller as tuned for the task.",
+    "kv_rule": "One fixed setting and a rule for the KV budget, as tuned for the task.",
     "ppo": "The policy trained on the task.",
     "ppo_generalist": "The policy trained on all three tasks.",
 }

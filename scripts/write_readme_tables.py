@@ -35,6 +35,7 @@ AGENTS: Final = (
     "heuristic",
     "best_constant",
     "reactive",
+    "kv_rule",
     "ppo",
     "ppo_generalist",
 )
@@ -44,11 +45,12 @@ HEADINGS: Final = {
     OWN_CONSTANT: "best constant",
     TASK_CONSTANT: "task's best constant",
     "reactive": "reactive, tuned",
+    "kv_rule": "KV rule, tuned",
     "ppo": "PPO",
     "ppo_generalist": "PPO, one for all",
 }
 # The others are there to compare with; intervals everywhere would not fit a page.
-WITH_INTERVAL: Final = ("reactive", "ppo", "ppo_generalist")
+WITH_INTERVAL: Final = ("reactive", "kv_rule", "ppo", "ppo_generalist")
 
 
 def scores_block(results: dict[str, Any]) -> Iterator[str]:

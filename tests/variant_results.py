@@ -15,6 +15,7 @@ LEVELS = {
     "vllm_default": -0.3,
     "heuristic": -0.2,
     "reactive": 0.05,
+    "kv_rule": 0.06,
     "ppo": 0.1,
     "ppo_generalist": 0.08,
 }
