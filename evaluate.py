@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -132,6 +133,27 @@ def table_of(task_id: str, summaries: Sequence[Summary], episodes: int) -> Table
     return table
 
 
+def asked_line(name: str, records: Sequence[EpisodeRecord]) -> str:
+    """What an agent that asks a language model took in these episodes; empty for any other."""
+    totals: Counter[str] = Counter()
+    for record in records:
+        if record.agent == name:
+            asked = {key: value for key, value in record.metrics.items() if key.startswith("llm_")}
+            totals.update(asked)
+    if not totals:
+        return ""
+    prefix = "llm_failed_"
+    counted = ("llm_failed_decisions", "llm_failed_calls")
+    kinds = [key for key in sorted(totals) if key.startswith(prefix) and key not in counted]
+    failures = ", ".join(f"{totals[key]:.0f} {key.removeprefix(prefix)}" for key in kinds)
+    return (
+        f"{name}: {totals['llm_decisions']:.0f} decisions, "
+        f"{totals['llm_failed_decisions']:.0f} failed ({failures or 'none'}), "
+        f"{totals['llm_calls']:.0f} calls, {totals['llm_prompt_tokens']:.0f} tokens in, "
+        f"{totals['llm_completion_tokens']:.0f} out"
+    )
+
+
 def _interval(estimate: Estimate, *, digits: int = 3) -> str:
     return f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
 
@@ -173,6 +195,10 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [record for record in records if record.task_id == task_id]
         found = summarise(rows, shown)
         console.print(table_of(task_id, found, len(seeds)))
+        for name in shown:
+            if line := asked_line(name, rows):
+                # A name may hold what rich would read as an emoji: llm:m: and the like.
+                console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
         summaries += found
     if arguments.json is not None:
         write_json(arguments.json, result_of(arguments, seeds, records, summaries))
@@ -243,7 +269,12 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--agent", action="append", required=True, help="name, module:Class or constant:{JSON}")
+    add(
+        "--agent",
+        action="append",
+        required=True,
+        help="name, module:Class, constant:{JSON}, llm:MODEL",
+    )
     add("--task", default="all", help="task ids, all that are graded, or variants")
     add("--episodes", type=_count, default=20, help="seeds per task")
     add("--seed", type=int, default=0, help="index of the first seed within the split")

@@ -34,6 +34,18 @@ class Clairvoyant(Protocol):
         """See the environment, right after its reset; only clones of it may be stepped."""
 
 
+@runtime_checkable
+class Accountable(Protocol):
+    """An agent whose actions cost something, or may not be its own."""
+
+    def account(self) -> dict[str, float]:
+        """What the last episode took, by name.
+
+        Raises:
+            LanguageModelError: If no action was the agent's own: then neither is the score.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class AgentEntry:
     """One agent of the registry.

@@ -13,7 +13,7 @@ from functools import cache
 from itertools import product
 from typing import Final
 
-from agents.base import Agent
+from agents.base import Accountable, Agent
 from agents.registry import make_agent
 from agents.rollout import Episode, play_episode
 from llmserve_env.errors import InvalidInputError, LLMServeError
@@ -41,7 +41,8 @@ class EpisodeRecord:
         raw_score: Mean reward of a window under the task's own weights.
         total_reward: Sum of the rewards.
         terms: Mean of every term of the reward over the windows, by name.
-        metrics: Sums of COUNTED and means of AVERAGED over the windows, and `cost_usd`.
+        metrics: Sums of COUNTED and means of AVERAGED over the windows, `cost_usd`, and what an
+            agent that is Accountable says that it took.
     """
 
     agent: str
@@ -123,22 +124,39 @@ def play_job(job: Job, episodes: Episodes | None = None) -> EpisodeRecord:
         InvalidInputError: If the agent does not exist or does what is not allowed, naming the job.
         UnknownTaskError: If the task does not exist.
     """
-    task = shipped_catalogue().get(job.task_id)
-    tally = _Tally()
+    shipped_catalogue().get(job.task_id)
     try:
-        episode = play_episode(
-            make_agent(job.agent),
-            task,
-            job.seed,
-            episodes=_environment() if episodes is None else episodes,
-            agent_seed=agent_seed_of(job.seed),
-            on_window=tally.add,
-        )
+        return play_with(make_agent(job.agent), job, episodes)
     except LLMServeError as error:
         # One class for all of them: the others do not survive the way between processes.
         where = f"{job.agent} on {job.task_id}, seed {job.seed}"
         raise InvalidInputError(f"{where}: {error}") from error
-    return _record(job, task, episode, tally)
+
+
+def play_with(agent: Agent, job: Job, episodes: Episodes | None = None) -> EpisodeRecord:
+    """The record of one episode of an agent that exists already.
+
+    Args:
+        agent: Plays.
+        job: What is played; `agent` is the name in the record.
+        episodes: Where it is played; the environment that this process keeps if left out.
+
+    Raises:
+        LLMServeError: If the task does not exist, or the agent does what is not allowed.
+        LanguageModelError: If no action was the agent's own.
+    """
+    task = shipped_catalogue().get(job.task_id)
+    tally = _Tally()
+    episode = play_episode(
+        agent,
+        task,
+        job.seed,
+        episodes=_environment() if episodes is None else episodes,
+        agent_seed=agent_seed_of(job.seed),
+        on_window=tally.add,
+    )
+    account = agent.account() if isinstance(agent, Accountable) else {}
+    return _record(job, task, episode, tally.metrics(task.windows) | account)
 
 
 def agent_seed_of(seed: int) -> int:
@@ -161,7 +179,7 @@ class _Tally:
         return {name: self._sums[name] for name in COUNTED} | averages
 
 
-def _record(job: Job, task: TaskSpec, episode: Episode, tally: _Tally) -> EpisodeRecord:
+def _record(job: Job, task: TaskSpec, episode: Episode, metrics: dict[str, float]) -> EpisodeRecord:
     terms = dict(zip(TERMS, episode.terms.mean(axis=0).tolist(), strict=True))
     return EpisodeRecord(
         agent=job.agent,
@@ -171,7 +189,7 @@ def _record(job: Job, task: TaskSpec, episode: Episode, tally: _Tally) -> Episod
         raw_score=math.fsum(episode.rewards) / task.windows,
         total_reward=math.fsum(episode.rewards),
         terms=terms,
-        metrics=tally.metrics(task.windows) | {"cost_usd": episode.last.cost_so_far},
+        metrics=metrics | {"cost_usd": episode.last.cost_so_far},
     )
 
 

@@ -12,6 +12,10 @@ from agents.base import Agent, AgentEntry
 from agents.clairvoyant import ClairvoyantAgent
 from agents.dynamic_sd import DynamicSdAgent
 from agents.heuristic import HeuristicAgent
+from agents.kv_rule import KvRuleAgent
+from agents.llm_agent import LlmAgent
+from agents.llm_client import OpenAIChat
+from agents.llm_settings import DEFAULT_MODEL, LlmSettings
 from agents.mpc import MpcAgent
 from agents.ppo.agent import GENERALIST, WEIGHTS, PpoAgent
 from agents.reactive import ReactiveAgent
@@ -21,6 +25,7 @@ from llmserve_env.errors import InvalidInputError
 from llmserve_env.tasks import shipped_catalogue
 
 CONSTANT: Final = "constant"
+LLM: Final = "llm"
 PPO: Final = "ppo"
 SB3: Final = "sb3"
 _ENTRIES: Final = (
@@ -61,6 +66,11 @@ _ENTRIES: Final = (
         make=ReactiveAgent,
     ),
     AgentEntry(
+        name="kv_rule",
+        description="The best fixed setting whose KV budget follows the need by one tuned rule.",
+        make=KvRuleAgent,
+    ),
+    AgentEntry(
         name="mpc",
         description="Plans on twins of the deployment, fed with what was seen, and on forecasts.",
         make=MpcAgent,
@@ -96,6 +106,8 @@ def agent_entry(name: str) -> AgentEntry:
     - `constant:JSON`: an object of knobs; those left out keep the task's default.
     - `ppo:FILE.npz`: what train.py wrote.
     - `sb3:FILE.zip`: what `save` of stable-baselines3's PPO or of MaskablePPO wrote.
+    - `llm:MODEL`, or `llm` for the usual model: asks a language model, with OPENAI_API_KEY and
+      OPENAI_BASE_URL. It is never listed: asking costs money.
     - `module:Class`: made without arguments, with `reset` and `act`, as base.Agent says.
 
     The last two run what they hold: name only files and modules that you trust.
@@ -113,12 +125,14 @@ def agent_entry(name: str) -> AgentEntry:
         return _ppo_entry(name, Path(argument))
     if colon and kind == SB3:
         return _sb3_entry(name, Path(argument))
+    if kind == LLM:
+        return _llm_entry(name, argument or DEFAULT_MODEL)
     if colon:
         return _imported_entry(name, kind, argument)
     raise InvalidInputError(
         f"unknown agent {name!r}; known agents: {', '.join(known)}, "
         f'{CONSTANT}:JSON as in {CONSTANT}:{{"batch_cap": 64}}, {PPO}:FILE.npz, '
-        f"{SB3}:FILE.zip, or module:Class"
+        f"{SB3}:FILE.zip, {LLM}:MODEL, or module:Class"
     )
 
 
@@ -166,6 +180,15 @@ def _sb3_entry(name: str, file: Path) -> AgentEntry:
         name=name,
         description=f"The policy of stable-baselines3 in {file}.",
         make=lambda: Sb3Agent(file),
+    )
+
+
+def _llm_entry(name: str, model: str) -> AgentEntry:
+    return AgentEntry(
+        name=name,
+        description=f"The language model {model}, asked every few windows.",
+        make=lambda: LlmAgent(OpenAIChat(model, LlmSettings())),
+        is_deterministic=False,
     )
 
 

@@ -17,8 +17,21 @@ from openenv.core.client_types import StepResult
 from openenv.core.env_client import EnvClient
 from openenv.core.sync_client import SyncEnvClient
 
-from llmserve_env.errors import EpisodeNotFinishedError, EpisodeNotStartedError, NotGradedError
-from llmserve_env.models import KNOBS, GradeReport, ServeAction, ServeObservation, ServeState
+from llmserve_env.errors import (
+    EpisodeNotFinishedError,
+    EpisodeNotStartedError,
+    NotGradedError,
+    NotReplayableError,
+)
+from llmserve_env.models import (
+    KNOBS,
+    GradeReport,
+    RealObservation,
+    RealState,
+    ServeAction,
+    ServeObservation,
+    ServeState,
+)
 
 
 @dataclass
@@ -69,6 +82,7 @@ class LLMServeEnv(EnvClient[ServeAction | Mapping[str, Any], ServeObservation, S
             EpisodeNotStartedError: Before the first reset.
             EpisodeNotFinishedError: Before the last window.
             NotGradedError: If the task is a variant.
+            NotReplayableError: If the episode was played on a real server.
         """
         return _grade_in(await self.state())
 
@@ -80,7 +94,8 @@ class LLMServeEnv(EnvClient[ServeAction | Mapping[str, Any], ServeObservation, S
     def _parse_result(self, payload: dict[str, Any]) -> ServeStepResult:
         # OpenEnv takes reward and done out of the observation; 0.3.0 drops its metadata as well.
         fields = {"metadata": payload.get("metadata") or {}} | payload["observation"]
-        observation = ServeObservation.model_validate(
+        is_real = "real" in fields["metadata"]
+        observation = (RealObservation if is_real else ServeObservation).model_validate(
             fields | {"reward": payload["reward"], "done": payload["done"]}
         )
         return ServeStepResult(
@@ -91,7 +106,8 @@ class LLMServeEnv(EnvClient[ServeAction | Mapping[str, Any], ServeObservation, S
         )
 
     def _parse_state(self, payload: dict[str, Any]) -> ServeState:
-        return ServeState.model_validate(payload)
+        is_real = payload.get("mode") == "real"
+        return (RealState if is_real else ServeState).model_validate(payload)
 
 
 class SyncLLMServeEnv(SyncEnvClient[ServeAction | Mapping[str, Any], ServeObservation, ServeState]):
@@ -120,6 +136,8 @@ def _grade_in(state: ServeState) -> GradeReport:
         return state.grade
     if state.episode_id is None:
         raise EpisodeNotStartedError
+    if isinstance(state, RealState):
+        raise NotReplayableError("grade")
     if state.done and state.task_id is not None:
         raise NotGradedError(state.task_id)
     raise EpisodeNotFinishedError(state.step_count)

@@ -206,3 +206,50 @@ class NotAvailableError(LLMServeError):
 
     http_status = 501
     code = "NOT_AVAILABLE"
+
+
+class LanguageModelError(LLMServeError):
+    """A language model was asked to play, and what it answered is no play of its own."""
+
+    http_status = 502
+    code = "LANGUAGE_MODEL_FAILED"
+
+
+class RealServerError(LLMServeError):
+    """The real server that is played on did not answer as it must before an episode can start."""
+
+    http_status = 502
+    code = "REAL_SERVER_FAILED"
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"the real server at {where} cannot be played on: {reason}")
+
+
+class RealServerBusyError(LLMServeError):
+    """Another episode is being played on the real server; two would measure each other."""
+
+    http_status = 409
+    code = "REAL_SERVER_BUSY"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another episode is being played on the real server; finish it, close its session "
+            "(DELETE /sessions/ID) or its socket, or wait until it expires"
+        )
+
+
+class NotReplayableError(LLMServeError):
+    """Something was asked of an episode on a real server that needs a replay or a copy of it."""
+
+    http_status = 422
+    code = "NOT_REPLAYABLE"
+
+    def __init__(
+        self, asked: str, *, raw_score: float | None = None, windows_played: int | None = None
+    ) -> None:
+        super().__init__(
+            f"there is no {asked} of an episode on a real server: it cannot be played again; "
+            "compare rewards of runs that were paired by seed"
+        )
+        if raw_score is not None:
+            self.details = [{"mean_reward": raw_score, "windows_played": windows_played}]

@@ -250,6 +250,7 @@ class RealObservation(RealMetrics, ServeObservation):
 class RealState(ServeState):
     """Where an episode on a real server stands; it is never graded."""
 
+    mode: Literal["real"] = "real"
     metrics: RealMetrics | None
 
 

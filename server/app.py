@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -18,8 +20,10 @@ from server.baselines import Baselines
 from server.body_limit import BodyLimit
 from server.docs_routes import ASSETS_PATH, docs_assets, docs_router
 from server.errors import register_error_handlers
+from server.graded import GradedEnvironment
 from server.grader_routes import grader_router
 from server.info_routes import info_router
+from server.llm_baseline import LlmBaseline
 from server.openenv_adapter import (
     DESCRIPTION,
     ENVIRONMENT_NAME,
@@ -49,7 +53,8 @@ def create_app(settings: Settings) -> FastAPI:
     """The application, its kernel compiled and every route in place."""
     logger.info("Loading the engine; the first start compiles it, which takes up to a minute")
     warm_up()
-    app = _openenv_app(settings)
+    make_environment, real = _played_on(settings)
+    app = _openenv_app(settings, make_environment)
     app.title, app.description = TITLE, DESCRIPTION
     app.contact, app.license_info = None, {"name": "MIT", "identifier": "MIT"}
     unwanted = REPLACED_PATHS | DROPPED_PATHS
@@ -58,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     ]
     store = SessionStore(limit=settings.max_sessions, ttl_s=settings.session_ttl_s)
     live = LiveSockets()
-    app.include_router(play_router(store))
+    app.include_router(play_router(store, make_environment))
     app.include_router(grader_router(store))
     app.include_router(
         info_router(
@@ -67,9 +72,10 @@ def create_app(settings: Settings) -> FastAPI:
             references=shipped_references(),
             count_sessions=lambda: len(store),
             count_sockets=lambda: live.count,
+            real=real,
         )
     )
-    app.include_router(baseline_router(Baselines()))
+    app.include_router(baseline_router(Baselines(), LlmBaseline(settings)))
     app.include_router(docs_router(TITLE))
     app.mount(ASSETS_PATH, docs_assets())
     register_error_handlers(app, retry_after_s=store.retry_after_s)
@@ -78,14 +84,27 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _openenv_app(settings: Settings) -> FastAPI:
+def _played_on(
+    settings: Settings,
+) -> tuple[Callable[[], GradedEnvironment], dict[str, Any] | None]:
+    """What makes the environments that are played in, and what /info says of a real server."""
+    if settings.mode == "sim":
+        return GradedEnvironment, None
+    # Here, because it needs the extra `openai`.
+    from server.real_play import open_real_server
+
+    return open_real_server(settings, shipped_catalogue())
+
+
+def _openenv_app(settings: Settings, make_environment: Callable[[], GradedEnvironment]) -> FastAPI:
     publish_for_openenv(settings)
     # openenv-core 0.3.0 knows neither; /schema is ours, so only the page's title is lost.
     known = inspect.signature(create_openenv_app).parameters
     wanted: dict[str, Any] = {"state_cls": WireState, "title_override": TITLE}
     version_options = {name: value for name, value in wanted.items() if name in known}
     return create_openenv_app(
-        OpenEnvServing,
+        # The class itself where it needs no argument: OpenEnv then makes none to look at it.
+        OpenEnvServing if settings.mode == "sim" else partial(OpenEnvServing, make_environment),
         WireAction,
         WireObservation,
         env_name=ENVIRONMENT_NAME,

@@ -2,6 +2,9 @@
 
     python -m server.baseline_inference --output scores.json
     python -m server.baseline_inference --runtime http --base-url http://127.0.0.1:7860
+    python -m server.baseline_inference --mode openai --model gpt-4o-mini --dry-run
+
+The mode `openai` lets a language model play, with OPENAI_API_KEY, at OPENAI_BASE_URL if it is set.
 
 Exit status 2 if something cannot be done; the reason is on stderr.
 """
@@ -11,29 +14,35 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 from pydantic import ValidationError
 
+from agents.llm_budget import Budget
+from agents.llm_dry_run import dry_run
+from agents.llm_settings import DEFAULT_MODEL
 from agents.result_files import write_text
 from llmserve_env.errors import InvalidInputError, LLMServeError, NotAvailableError
 from llmserve_env.gym_env import Episodes
-from llmserve_env.models import ServeAction, ServeObservation
+from llmserve_env.models import GradeReport, ServeAction, ServeObservation
 from llmserve_env.tasks import shipped_catalogue
 from server.baselines import (
     DEFAULT_SEED,
     BaselineRequest,
-    BaselineResponse,
     check_request,
     run_baselines,
+    tasks_of,
 )
+from server.llm_baseline import TIME_LIMIT_S, LlmBaselineResponse, play_llm_baseline
+from server.llm_command import add_llm_options, llm_settings, opened_chat
 
 API_KEY: Final = "OPENAI_API_KEY"
-DEFAULT_MODEL: Final = "gpt-4o-mini"
+BASE_URL: Final = "OPENAI_BASE_URL"
 DEFAULT_URL: Final = "http://127.0.0.1:7860"
 TIMEOUT_S: Final = 60.0
 FAILED: Final = 2
@@ -59,6 +68,12 @@ class HttpEpisodes:
     def step(self, action: ServeAction) -> ServeObservation:
         """The observation after one window; raises as `reset` does."""
         return self._post("/step", {"action": action.model_dump(mode="json")})
+
+    def grade(self) -> GradeReport:
+        """The grade of what was played so far; raises as `reset` does."""
+        return GradeReport.model_validate(
+            _content(self._client.post("/grader", json=self._session))
+        )
 
     def server_version(self) -> str:
         """The environment version that the server runs; raises as `reset` does."""
@@ -91,7 +106,7 @@ def _content(response: httpx.Response) -> dict[str, Any]:
 
 
 @contextmanager
-def http_episodes(base_url: str) -> Iterator[Episodes]:
+def http_episodes(base_url: str) -> Iterator[HttpEpisodes]:
     """What plays on a running server of this environment version.
 
     Raises:
@@ -109,27 +124,50 @@ def http_episodes(base_url: str) -> Iterator[Episodes]:
             episodes.close()
 
 
-def infer(arguments: argparse.Namespace, environ: Mapping[str, str]) -> BaselineResponse:
-    """The scores that the command line asks for.
+def infer(arguments: argparse.Namespace, environ: Mapping[str, str]) -> str:
+    """The scores that the command line asks for, as JSON; prompts with --dry-run.
 
     Raises:
-        NotAvailableError: In the mode `openai`.
-        InvalidInputError: If seed or server will not do.
+        NotAvailableError: In the mode `openai` without a key.
+        LanguageModelError: If the model's play came to nothing.
+        InvalidInputError: If seed, server or cassette will not do.
         UnknownTaskError: If there is no such task.
         httpx.HTTPError: If the server cannot be reached.
     """
-    if arguments.mode == "openai":
-        if not environ.get(API_KEY):
-            raise NotAvailableError(f"--mode openai needs {API_KEY} in the environment")
-        raise NotAvailableError(
-            f"--mode openai is not available in this version; {arguments.model} was not asked"
-        )
     request = _request(arguments)
     check_request(request)
-    if arguments.runtime == "in-process":
-        return run_baselines(request)
-    with http_episodes(arguments.base_url) as episodes:
-        return run_baselines(request, episodes)
+    if arguments.mode == "openai":
+        return _infer_openai(arguments, request, environ)
+    with _episodes(arguments) as episodes:
+        return run_baselines(request, episodes).model_dump_json(indent=1) + "\n"
+
+
+def _infer_openai(
+    arguments: argparse.Namespace, request: BaselineRequest, environ: Mapping[str, str]
+) -> str:
+    settings = llm_settings(arguments)
+    if arguments.dry_run:
+        tasks = [shipped_catalogue().get(task_id) for task_id in tasks_of(request)]
+        return dry_run(tasks, request.seed, settings)
+    if arguments.replay is None and not environ.get(API_KEY):
+        raise NotAvailableError(f"--mode openai needs {API_KEY} in the environment")
+    key, url = environ.get(API_KEY), environ.get(BASE_URL) or None
+    opened = opened_chat(arguments, arguments.model, settings, api_key=key, base_url=url)
+    with opened as (chat, model), _episodes(arguments) as episodes:
+        answer: LlmBaselineResponse = play_llm_baseline(
+            chat,
+            model,
+            tasks_of(request),
+            seed=request.seed,
+            settings=settings,
+            budget=Budget(deadline_s=time.monotonic() + TIME_LIMIT_S),
+            episodes=episodes,
+        )
+    return answer.model_dump_json(indent=1) + "\n"
+
+
+def _episodes(arguments: argparse.Namespace) -> AbstractContextManager[Episodes | None]:
+    return nullcontext() if arguments.runtime == "in-process" else http_episodes(arguments.base_url)
 
 
 def _request(arguments: argparse.Namespace) -> BaselineRequest:
@@ -155,6 +193,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--task-id", help="every task if left out")
     add("--seed", type=int, default=DEFAULT_SEED, help="the first test seed if left out")
     add("--output", type=Path, help="file for the JSON; stdout if left out")
+    add_llm_options(parser)
     return parser.parse_args(argv)
 
 
@@ -162,7 +201,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """0, or 2 if something cannot be done."""
     arguments = parse_arguments(argv)
     try:
-        text = infer(arguments, environ).model_dump_json(indent=1) + "\n"
+        text = infer(arguments, environ)
         if arguments.output is None:
             sys.stdout.write(text)
         else:

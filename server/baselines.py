@@ -28,11 +28,13 @@ MAX_AGENTS: Final = 16
 CACHED_ANSWERS: Final = 64
 
 
-class _Closed(BaseModel):
+class Closed(BaseModel):
+    """Frozen, closed to unknown fields, and free of NaN and Infinity."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class BaselineRequest(_Closed):
+class BaselineRequest(Closed):
     """Which baselines are played; nothing at all means the usual ones on every task."""
 
     task_id: str | None = Field(default=None, description="A task, or every task if left out.")
@@ -40,7 +42,7 @@ class BaselineRequest(_Closed):
     agents: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_AGENTS)] = SUITE
 
 
-class BaselineResult(_Closed):
+class BaselineResult(Closed):
     """What an agent reached in one episode.
 
     `score` is on the grader's scale, with `score_unclipped` before clipping; `raw_score` is the
@@ -55,7 +57,7 @@ class BaselineResult(_Closed):
     metrics: dict[str, float]
 
 
-class BaselineResponse(_Closed):
+class BaselineResponse(Closed):
     """Answer to GET and POST /baseline: results by task and agent."""
 
     environment_version: str
@@ -81,13 +83,41 @@ def run_baselines(request: BaselineRequest, episodes: Episodes | None = None) ->
     return BaselineResponse(
         environment_version=shipped_catalogue().environment_version,
         seed=request.seed,
-        tasks={task_id: _play_task(task_id, request, played_in) for task_id in _tasks_of(request)},
+        tasks={task_id: _play_task(task_id, request, played_in) for task_id in tasks_of(request)},
+    )
+
+
+def tasks_of(request: BaselineRequest) -> Sequence[str]:
+    """The graded tasks that are meant; raises as `run_baselines` does."""
+    catalogue = shipped_catalogue()
+    if request.task_id is None:
+        return [task.task_id for task in catalogue.tasks]
+    task = catalogue.get(request.task_id)
+    shipped_references().scale(task, catalogue.environment_version)  # refuses what is not graded
+    return [task.task_id]
+
+
+def result_of(record: EpisodeRecord) -> BaselineResult:
+    """An episode on the grader's scale, beside the best constant on the same traffic."""
+    catalogue = shipped_catalogue()
+    reference = shipped_references().get(record.task_id, catalogue.environment_version)
+    constant = constant_tally(
+        catalogue.get(record.task_id), reference.best_constant, record.seed, record.seed
+    )
+    score = score_unclipped(record.raw_score, constant.raw_score, reference)
+    return BaselineResult(
+        score=clipped(score),
+        score_unclipped=score,
+        raw_score=record.raw_score,
+        total_reward=record.total_reward,
+        terms=record.terms,
+        metrics=record.metrics,
     )
 
 
 def check_request(request: BaselineRequest) -> None:
     """Refuse what cannot be played; raises as `run_baselines` does."""
-    _tasks_of(request)
+    tasks_of(request)
     playable = [name for name in agent_names() if not agent_entry(name).sees_future]
     for name in request.agents:
         if name not in playable:
@@ -124,36 +154,10 @@ class Baselines:
         return self._answers[request]
 
 
-def _tasks_of(request: BaselineRequest) -> Sequence[str]:
-    catalogue = shipped_catalogue()
-    if request.task_id is None:
-        return [task.task_id for task in catalogue.tasks]
-    task = catalogue.get(request.task_id)
-    shipped_references().scale(task, catalogue.environment_version)  # refuses what is not graded
-    return [task.task_id]
-
-
 def _play_task(
     task_id: str, request: BaselineRequest, episodes: Episodes
 ) -> dict[str, BaselineResult]:
     return {
-        name: _result(play_job(Job(name, task_id, request.seed), episodes))
+        name: result_of(play_job(Job(name, task_id, request.seed), episodes))
         for name in request.agents
     }
-
-
-def _result(record: EpisodeRecord) -> BaselineResult:
-    catalogue = shipped_catalogue()
-    reference = shipped_references().get(record.task_id, catalogue.environment_version)
-    constant = constant_tally(
-        catalogue.get(record.task_id), reference.best_constant, record.seed, record.seed
-    )
-    score = score_unclipped(record.raw_score, constant.raw_score, reference)
-    return BaselineResult(
-        score=clipped(score),
-        score_unclipped=score,
-        raw_score=record.raw_score,
-        total_reward=record.total_reward,
-        terms=record.terms,
-        metrics=record.metrics,
-    )

@@ -19,11 +19,14 @@ class GradedEnvironment:
         episode_id: Of the episode; None before the first reset.
         is_finished: Whether its last window was played.
         is_graded: Whether its task is graded; variants are not.
+        takes_time: Whether a step takes so long that it must not hold up an event loop.
     """
 
-    def __init__(self) -> None:
-        """Take the shipped tasks; no episode runs yet."""
-        self._environment = ServingEnvironment()
+    takes_time = False
+
+    def __init__(self, environment: ServingEnvironment | None = None) -> None:
+        """Take the shipped tasks unless an environment is given; no episode runs yet."""
+        self._environment = ServingEnvironment() if environment is None else environment
         self._final_grade: GradeReport | None = None
         self.episode_id: str | None = None
         self.is_finished = False
@@ -57,6 +60,9 @@ class GradedEnvironment:
         if self.is_finished:
             self._final_grade = report
         return report
+
+    def close(self) -> None:
+        """Free what an unfinished episode holds outside this object: nothing in the simulator."""
 
     @property
     def state(self) -> ServeState:

@@ -19,6 +19,8 @@ from server.openenv_adapter import (
     ENVIRONMENT_NAME,
     WireAction,
     WireObservation,
+    WireRealObservation,
+    WireRealState,
     WireState,
 )
 from server.settings import Settings
@@ -66,8 +68,18 @@ def info_router(
     references: ReferenceScores,
     count_sessions: Callable[[], int],
     count_sockets: Callable[[], int],
+    real: dict[str, Any] | None = None,
 ) -> APIRouter:
-    """The routes that describe this catalogue and this server."""
+    """The routes that describe this catalogue and this server.
+
+    Args:
+        catalogue: Tasks and variants.
+        settings: Of the server.
+        references: Anchors of the scores.
+        count_sessions: Episodes held over HTTP.
+        count_sockets: Sockets open on /ws.
+        real: What there is to say of the real server, where one is played on.
+    """
     router = APIRouter(tags=["Environment Info"])
     started_s = time.monotonic()
 
@@ -103,7 +115,7 @@ def info_router(
             "name": ENVIRONMENT_NAME,
             "description": DESCRIPTION,
             "environment_version": catalogue.environment_version,
-            "schemas": schemas().model_dump(),
+            "schemas": schemas(is_real=real is not None).model_dump(),
             "units": UNITS,
             "reward_weights": {
                 task.task_id: task.reward.model_dump() for task in catalogue.playable
@@ -112,12 +124,12 @@ def info_router(
             "limits": settings.model_dump(
                 include={"max_sessions", "session_ttl_s", "max_body_bytes"}
             ),
-        }
+        } | ({} if real is None else {"real": real})
 
     @router.get("/schema")
     async def schema() -> SchemaResponse:
         """The JSON schemas of action, observation and state."""
-        return schemas()
+        return schemas(is_real=real is not None)
 
     return router
 
@@ -145,10 +157,11 @@ def knob_labels(task: TaskSpec) -> dict[str, str]:
     }
 
 
-def schemas() -> SchemaResponse:
+def schemas(*, is_real: bool = False) -> SchemaResponse:
     """The schemas of the three records as they cross the wire."""
+    observation = WireRealObservation if is_real else WireObservation
     return SchemaResponse(
         action=WireAction.model_json_schema(),
-        observation=WireObservation.model_json_schema(),
-        state=WireState.model_json_schema(),
+        observation=observation.model_json_schema(),
+        state=(WireRealState if is_real else WireState).model_json_schema(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,14 @@ from openenv.core.env_server.interfaces import Environment
 from openenv.core.env_server.types import Action, EnvironmentMetadata, Observation, State
 
 from llmserve_env.errors import LLMServeError
-from llmserve_env.models import KNOBS, ServeAction, ServeObservation, ServeState
+from llmserve_env.models import (
+    KNOBS,
+    RealObservation,
+    RealState,
+    ServeAction,
+    ServeObservation,
+    ServeState,
+)
 from llmserve_env.tasks import shipped_catalogue
 from server.graded import GradedEnvironment
 from server.rubrics import EpisodeRubric
@@ -41,6 +49,21 @@ class WireState(ServeState, State):
     """ServeState as OpenEnv's server wants it."""
 
 
+class WireRealObservation(RealObservation, WireObservation):
+    """RealObservation as OpenEnv's server wants it."""
+
+
+class WireRealState(RealState, WireState):
+    """RealState as OpenEnv's server wants it."""
+
+
+def wire_observation(observation: ServeObservation) -> WireObservation:
+    """The observation with OpenEnv's base class, that of a real server as what it is."""
+    is_real = isinstance(observation, RealObservation)
+    wire = WireRealObservation if is_real else WireObservation
+    return wire.model_construct(**dict(observation))
+
+
 @dataclass(slots=True)
 class Refusal:
     """The error that the environment behind one socket raised last, until it is answered."""
@@ -58,9 +81,11 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
 
     SUPPORTS_CONCURRENT_SESSIONS = True
 
-    def __init__(self) -> None:
-        """Take the shipped tasks; no episode runs yet."""
-        self._environment = GradedEnvironment()
+    def __init__(
+        self, make_environment: Callable[[], GradedEnvironment] = GradedEnvironment
+    ) -> None:
+        """Play in an environment made by this; no episode runs yet."""
+        self._environment = make_environment()
         super().__init__(rubric=EpisodeRubric(self._score))
 
     def reset(
@@ -69,7 +94,7 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
         """Start an episode; `fields` are the other fields of ResetOptions."""
         observation = self._environment.reset(seed=seed, episode_id=episode_id, **fields)
         self._reset_rubric()
-        return WireObservation.model_construct(**dict(observation))
+        return wire_observation(observation)
 
     def step(
         self,
@@ -87,7 +112,7 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
         return self._environment.grade().score if self._environment.is_graded else 0.0
 
     def _play(self, action: WireAction) -> WireObservation:
-        return WireObservation.model_construct(**dict(self._environment.step(action.knobs())))
+        return wire_observation(self._environment.step(action.knobs()))
 
     async def reset_async(
         self, seed: int | None = None, episode_id: str | None = None, **fields: Any
@@ -105,9 +130,12 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
         timeout_s: float | None = None,  # noqa: ARG002  as in step
         **_: Any,
     ) -> WireObservation:
-        """`step` on the event loop: a window costs less than handing it to a thread."""
+        """`step` on the event loop, where a simulated window costs less than a thread would."""
         try:
-            observation = self._play(action)
+            if self._environment.takes_time:
+                observation = await asyncio.to_thread(self._play, action)
+            else:
+                observation = self._play(action)
         except LLMServeError as error:
             _remember(error)
             raise
@@ -120,7 +148,13 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
     @property
     def state(self) -> WireState:
         """Where the episode stands."""
-        return WireState.model_construct(**dict(self._environment.state))
+        state = self._environment.state
+        wire = WireRealState if isinstance(state, RealState) else WireState
+        return wire.model_construct(**dict(state))
+
+    def close(self) -> None:
+        """Free what an unfinished episode holds; OpenEnv calls this when the socket closes."""
+        self._environment.close()
 
     def get_metadata(self) -> EnvironmentMetadata:
         """What /metadata and the web page say about the environment."""

@@ -7,6 +7,7 @@ acts on what was reset; these take their place and keep their fields.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
@@ -19,8 +20,10 @@ from server.sessions import Session, SessionStore
 from server.wire import PlayResponse, ResetRequest, StateResponse, StepRequest, parse_body
 
 
-def play_router(store: SessionStore) -> APIRouter:
-    """The routes that play episodes kept in this store."""
+def play_router(
+    store: SessionStore, make_environment: Callable[[], GradedEnvironment] = GradedEnvironment
+) -> APIRouter:
+    """The routes that play episodes kept in this store, in environments made by this."""
     router = APIRouter(tags=["Environment Control"], responses=ERRORS)
 
     @router.post("/reset", response_model=PlayResponse, openapi_extra=body_of(ResetRequest))
@@ -30,7 +33,7 @@ def play_router(store: SessionStore) -> APIRouter:
         session_id = session_name(request, wanted.session_id)
         if session_id is None:
             store.make_room()
-            environment = GradedEnvironment()
+            environment = make_environment()
             observation = await asyncio.to_thread(environment.reset, wanted)
             return _answer(store.add(environment), observation)
         session = store.get(session_id)
@@ -43,8 +46,12 @@ def play_router(store: SessionStore) -> APIRouter:
         """Hold an action for one window, in the session named or else the most recent one."""
         wanted = parse_body(StepRequest, await request.body())
         session = store.get(session_name(request, wanted.session_id))
+        environment, action = session.environment, wanted.action.knobs()
         async with session.lock:
-            observation = session.environment.step(wanted.action.knobs())
+            if environment.takes_time:
+                observation = await asyncio.to_thread(environment.step, action)
+            else:
+                observation = environment.step(action)
         return _answer(session, observation)
 
     @router.get("/state", response_model=StateResponse, openapi_extra=where_named())
@@ -52,7 +59,7 @@ def play_router(store: SessionStore) -> APIRouter:
         """Where the episode stands, in the session named or else the most recent one."""
         session_id = session_name(request, None)
         if session_id is None and len(store) == 0:
-            return _state_answer(None, GradedEnvironment().state)
+            return _state_answer(None, make_environment().state)
         session = store.get(session_id)
         async with session.lock:
             # In a thread, because the first look at a finished episode grades it.

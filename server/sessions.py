@@ -72,7 +72,7 @@ class SessionStore:
         oldest = next(finished, None)
         if oldest is None:
             raise CapacityReachedError(self._limit)
-        del self._sessions[oldest]
+        self._drop(oldest)
 
     def get(self, session_id: str | None) -> Session:
         """The session with this id, or the most recent one if no id is given.
@@ -112,7 +112,7 @@ class SessionStore:
             UnknownSessionError: If there is none with this id.
         """
         self.get(session_id)
-        del self._sessions[session_id]
+        self._drop(session_id)
 
     def retry_after_s(self) -> int:
         """Seconds until the session idle for longest expires; 0 if there is none."""
@@ -127,4 +127,7 @@ class SessionStore:
             oldest = next(iter(self._sessions.values()))
             if oldest.last_used_s >= deadline_s:
                 return
-            del self._sessions[oldest.session_id]
+            self._drop(oldest.session_id)
+
+    def _drop(self, session_id: str) -> None:
+        self._sessions.pop(session_id).environment.close()

@@ -6,16 +6,22 @@ import os
 from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
+
+from agents.llm_settings import DEFAULT_MODEL
+from server.real_settings import OptionalUrl, RealSettings
 
 PREFIX = "LLMSERVE_"
-UNPREFIXED = {"PORT": "port", "ENABLE_WEB_INTERFACE": "web_interface"}
+UNPREFIXED = {
+    "PORT": "port",
+    "ENABLE_WEB_INTERFACE": "web_interface",
+    "OPENAI_API_KEY": "openai_api_key",
+    "OPENAI_BASE_URL": "openai_base_url",
+}
 
 
-class Settings(BaseModel):
-    """How the server listens and what it holds; every variable is listed in `from_environ`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Settings(RealSettings):
+    """How the server listens, what it holds and what is played on: see `from_environ`."""
 
     host: str = Field(default="0.0.0.0", min_length=1)
     port: int = Field(default=7860, ge=0, le=65_535)
@@ -31,10 +37,25 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(default=1_048_576, ge=1024, le=64 * 1_048_576)
     log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
     web_interface: bool = True
+    openai_model: str = Field(
+        default=DEFAULT_MODEL, min_length=1, description="Plays at GET /baseline?use_openai=true."
+    )
+    openai_base_url: OptionalUrl = Field(
+        default=None, description="Where that model is; OpenAI itself if left out."
+    )
+    openai_max_calls: int = Field(
+        default=200,
+        ge=0,
+        le=100_000,
+        description="Calls that all visitors together may cause while the process lives; 0: none.",
+    )
+    openai_max_tokens: int = Field(
+        default=500_000, ge=0, le=100_000_000, description="The same in tokens, in and out."
+    )
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """The settings in LLMSERVE_<FIELD IN CAPITALS>, PORT and ENABLE_WEB_INTERFACE.
+        """The settings in LLMSERVE_<FIELD IN CAPITALS> and the variables of UNPREFIXED.
 
         Raises:
             ValueError: Naming the variable that is unknown or out of range.
@@ -69,5 +90,7 @@ def publish_for_openenv(settings: Settings) -> None:
 def _explain(error: ValidationError, keys: Mapping[str, str]) -> str:
     return "; ".join(
         f"{keys[str(problem['loc'][0])]}: {problem['msg']}, got {problem['input']!r}"
+        if problem["loc"]
+        else problem["msg"]  # of several variables; their values may be secret
         for problem in error.errors()
     )

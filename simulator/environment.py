@@ -75,10 +75,12 @@ class Outcome(NamedTuple):
 class ServingEnvironment:
     """An LLM serving deployment to control, one window per step."""
 
-    def __init__(self, catalogue: Catalogue | None = None) -> None:
-        """Take the shipped tasks unless others are given; no episode runs yet."""
+    def __init__(
+        self, catalogue: Catalogue | None = None, *, simulator: TraceSimulator | None = None
+    ) -> None:
+        """Take the shipped tasks and a simulator unless others are given; no episode runs yet."""
         self.catalogue = shipped_catalogue() if catalogue is None else catalogue
-        self._simulator = TraceSimulator()
+        self._simulator = TraceSimulator() if simulator is None else simulator
         self._episode: _Episode | None = None
 
     def reset(self, options: ResetOptions | None = None, **fields: Any) -> ServeObservation:
@@ -99,6 +101,7 @@ class ServingEnvironment:
         seed = secrets.randbelow(MAX_SEED) if chosen.seed is None else chosen.seed
         trace_seed = seed if chosen.trace_seed is None else chosen.trace_seed
         self._simulator.reset(task, seed, trace_seed=trace_seed)
+        task = self._simulator.task  # a real server plays what it can of the task
         self._simulator.set_reward_weights(weight_row(weights))
         engine = self._simulator.engine
         engine.state.metrics[:] = empty_metrics(engine.deployment, task.default_action)
@@ -210,7 +213,7 @@ class ServingEnvironment:
             done=episode.is_done,
             total_reward=episode.total_reward,
             config=episode.config,
-            metrics=MetricsSnapshot(**self._measured()),
+            metrics=self._metrics(),
         )
 
     @property
@@ -245,6 +248,9 @@ class ServingEnvironment:
         if twin._episode is not None:
             twin._episode.steps = list(twin._episode.steps)
         return twin
+
+    def _metrics(self) -> MetricsSnapshot:
+        return MetricsSnapshot(**self._measured())
 
     def _measured(self) -> dict[str, Any]:
         return snapshot(self._simulator.engine.state.metrics[0])

@@ -65,7 +65,7 @@ class TraceSimulator:
     def load(self, task: TaskSpec, requests: RequestBatch, seed: int) -> None:
         """Start an episode of a task under given requests instead of the task's own traffic."""
         if self._engine is None or self._engine.task != task:
-            self._engine = SimulatedEngine(task)
+            self._engine = self._make_engine(task)
             self._tiers = self._engine.deployment.tiers
         self._engine.reset(0, requests, draw_step_costs(task.deployment, seed))
         self._requests = requests
@@ -144,6 +144,9 @@ class TraceSimulator:
         twin._engine = None if self._engine is None else self._engine.clone()
         twin._requests, twin._weights, twin._tiers = self._requests, self._weights, self._tiers
         return twin
+
+    def _make_engine(self, task: TaskSpec) -> SimulatedEngine:
+        return SimulatedEngine(task)
 
     def _window_log(self) -> WindowLog:
         state = self.engine.state

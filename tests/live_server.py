@@ -27,7 +27,7 @@ ACTION = {
 @contextmanager
 def running_server(log_path: Path, **variables: str) -> Iterator[str]:
     """The URL of a server started with these environment variables; stopped at the end."""
-    port = _free_port()
+    port = free_port()
     environ = os.environ | {"LLMSERVE_HOST": "127.0.0.1", "PORT": str(port)} | variables
     with log_path.open("wb") as log:
         process = subprocess.Popen(
@@ -46,7 +46,8 @@ def running_server(log_path: Path, **variables: str) -> Iterator[str]:
             process.wait(timeout=30)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -8,6 +8,7 @@ import pytest
 
 from llmserve_env.errors import InvalidInputError
 from server.baseline_inference import HttpEpisodes, http_episodes, main
+from tests.openai_server import calls, fails, openai_server, says
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = ["--task-id", "static_workload"]
@@ -41,14 +42,60 @@ def test_the_openai_mode_asks_for_its_key(capsys):
     assert "needs OPENAI_API_KEY" in capsys.readouterr().err
 
 
-def test_the_openai_mode_with_a_key_says_that_it_is_not_there_and_keeps_the_key(capsys):
-    status = main(["--mode", "openai", "--model", "some-model"], {"OPENAI_API_KEY": "secret"})
+def openai_mode(*arguments):
+    return ["--mode", "openai", "--model", "m", *STATIC, "--max-decisions", "2", *arguments]
+
+
+def test_the_openai_mode_writes_the_score_of_the_model_and_what_it_took(capsys):
+    with openai_server() as server:
+        server.script("m", calls({"batch_cap": 64, "hold_windows": 50}), says("hm"))
+        environ = {"OPENAI_API_KEY": "sk-secret", "OPENAI_BASE_URL": server.url}
+        status = main(openai_mode(), environ)
+
+    out, err = capsys.readouterr()
+    answer = json.loads(out)
+    result = answer["tasks"]["static_workload"]["llm:m"]
+    assert status == 0
+    assert (answer["mode"], answer["model"], list(answer["tasks"])) == (
+        "openai",
+        "m",
+        ["static_workload"],
+    )
+    assert (result["decisions"], result["calls"]) == (2, 4)
+    assert result["failed_decisions"] == {"no_json": 1}
+    assert 0.0 < result["score"] < 1.0
+    assert "secret" not in out + err
+
+
+def test_the_openai_mode_says_why_there_is_no_score_and_keeps_the_key(capsys):
+    with openai_server() as server:
+        server.script("m", fails(401))
+        environ = {"OPENAI_API_KEY": "sk-secret", "OPENAI_BASE_URL": server.url}
+        status = main(openai_mode(), environ)
 
     message = capsys.readouterr().err
     assert status == 2
-    assert "not available in this version" in message
-    assert "some-model" in message
+    assert "cannot be asked: authentication" in message
     assert "secret" not in message
+
+
+def test_a_dry_run_needs_no_key(capsys):
+    assert main(openai_mode("--dry-run"), {}) == 0
+
+    assert "prompt tokens" in capsys.readouterr().out
+
+
+def test_a_recording_is_replayed_without_key(capsys, tmp_path):
+    cassette = str(tmp_path / "run.jsonl")
+    with openai_server() as server:
+        server.script("m", calls({"batch_cap": 64, "hold_windows": 50}))
+        environ = {"OPENAI_API_KEY": "sk-secret", "OPENAI_BASE_URL": server.url}
+        main(openai_mode("--record", cassette), environ)
+    recorded = capsys.readouterr().out
+
+    assert main(openai_mode("--replay", cassette), {}) == 0
+
+    assert capsys.readouterr().out == recorded
 
 
 @pytest.mark.parametrize(

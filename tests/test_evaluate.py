@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import evaluate
+from tests.openai_server import calls, openai_server, says
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ["--task", "static_workload", "--episodes", "2", "--jobs", "1", "--baselines", "none"]
@@ -150,3 +152,28 @@ def test_a_bar_for_scores_needs_tasks_that_have_scores(capsys):
 
     assert evaluate.main(["--agent", "aimd", *arguments]) == 2
     assert "bursty_azure_code is not graded" in capsys.readouterr().err
+
+
+def test_what_a_language_model_took_is_told_with_its_score(monkeypatch, capsys):
+    with openai_server() as server:
+        garbage = [says("hm")] * 3  # the tries of one decision
+        server.script("m", *garbage, calls({"batch_cap": 64, "hold_windows": 50}))
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        status = evaluate.main(["--agent", "llm:m", *QUICK])
+
+    assert status == 0
+    told = capsys.readouterr().out
+    assert "llm:m: " in told
+    assert re.search(r"1 failed \(1 no_json\), \d+ calls, \d+ tokens in, \d+ out", told)
+
+
+def test_a_language_model_without_a_decision_of_its_own_has_no_score(monkeypatch, capsys):
+    with openai_server() as server:
+        server.script("m", says("hm"))
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        status = evaluate.main(["--agent", "llm:m", *QUICK])
+
+    assert status == 2
+    assert "decisions was the model's own" in capsys.readouterr().err

@@ -3,7 +3,7 @@ import pytest
 from agents import registry
 from agents.registry import agent_entry, agent_names, make_agent
 from agents.rollout import play_episode
-from llmserve_env.errors import InvalidInputError
+from llmserve_env.errors import InvalidInputError, NotAvailableError
 from llmserve_env.tasks import Catalogue, shipped_catalogue
 from simulator.environment import ServingEnvironment
 from tests.agent_views import seen
@@ -147,3 +147,22 @@ def test_every_agent_plays_a_variant_with_what_its_task_was_tuned_for(name):
     for each in episode.actions:
         spec.check_action(each)
     assert len(episode.actions) == 200
+
+
+@pytest.mark.parametrize(("name", "model"), [("llm", "gpt-4o-mini"), ("llm:org/model:8b", "org/m")])
+def test_a_language_model_is_an_agent_by_its_name_but_never_listed(name, model, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+
+    entry = agent_entry(name)
+    entry.make().reset(task(), 0)
+
+    assert model in entry.description
+    assert not entry.is_deterministic
+    assert not any(each.startswith("llm") for each in agent_names())
+
+
+def test_a_language_model_without_a_key_is_refused(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    with pytest.raises(NotAvailableError, match="OPENAI_API_KEY"):
+        make_agent("llm:some-model")
