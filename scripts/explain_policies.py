@@ -19,23 +19,22 @@ from typing import Any, Final
 import numpy as np
 
 from agents.clairvoyant import ClairvoyantAgent
-from agents.ppo.actions import KV, FloatArray
+from agents.ppo.actions import FloatArray
 from agents.ppo.agent import GENERALIST, WEIGHTS
 from agents.ppo.policy import Policy, load_policy
 from agents.reactive import ReactiveAgent
 from agents.result_files import write_json, write_text
 from agents.tuned_files import constant_for
 from llmserve_env.errors import LLMServeError
-from llmserve_env.models import KNOBS, ServeAction
+from llmserve_env.models import ServeAction
 from llmserve_env.splits import split_seeds
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
-from scripts.kept_plans import Kept, as_text, fingerprint, plan_with, plans
+from scripts.kept_plans import Kept, as_text, fingerprint, plans
 from scripts.knob_timelines import gained_so_far, knob_panel, number_panel, picture
 from scripts.policies_report import page, picture_name
 from scripts.policy_gains import (
     CONSTANT,
     PLANNER,
-    PLANNER_KV,
     REACTIVE,
     ablation,
     by_kind,
@@ -135,7 +134,7 @@ def timelines(
 
 
 def rivals_on(
-    course: Course, best: ServeAction, kept: Mapping[str, Kept], version: str
+    course: Course, best: ServeAction, kept: Mapping[str, Kept]
 ) -> tuple[dict[str, FloatArray], dict[str, Kept]]:
     """Schedules (windows, seeds, 6) of those that policies are compared with, and the plans' text.
 
@@ -143,7 +142,6 @@ def rivals_on(
         course: The planner's episodes of a shipped task.
         best: Its best constant action.
         kept: Plans of an earlier run, by planner.
-        version: Of the environment.
     """
     task = course.task
 
@@ -151,18 +149,12 @@ def rivals_on(
         print(f"{task.task_id}: planning seed {seed}", flush=True)
         return Course(task, [seed]).schedule_of(ClairvoyantAgent())[:, 0]
 
-    def plan_kv(seed: int) -> FloatArray:
-        print(f"{task.task_id}: planning seed {seed}, KV budget alone", flush=True)
-        return plan_with(task, seed, free=[KNOBS[KV]], version=version)
-
     full, text = plans(course.seeds, kept.get(PLANNER, {}), plan)
-    kv_alone, kv_text = plans(course.seeds, kept.get(PLANNER_KV, {}), plan_kv)
     return {
         CONSTANT: course.held(action_row(best)),
         REACTIVE: course.schedule_of(ReactiveAgent()),
-        PLANNER_KV: kv_alone,
         PLANNER: full,
-    }, {PLANNER: text, PLANNER_KV: kv_text}
+    }, {PLANNER: text}
 
 
 def measure(seeds: Sequence[int], planner_seeds: Sequence[int]) -> dict[str, Any]:
@@ -177,7 +169,7 @@ def measure(seeds: Sequence[int], planner_seeds: Sequence[int]) -> dict[str, Any
     last, tasks, made = _kept(planner), {}, {}
     for task in catalogue.tasks:
         few, best = Course(task, planner_seeds), constant_for(task, version)
-        rivals, made[task.task_id] = rivals_on(few, best, last.get(task.task_id, {}), version)
+        rivals, made[task.task_id] = rivals_on(few, best, last.get(task.task_id, {}))
         found, pictures = explain(Course(task, seeds), few, policies_for(task), rivals)
         tasks[task.task_id] = {CONSTANT: best.model_dump(mode="json"), **found}
         for policy, content in pictures.items():

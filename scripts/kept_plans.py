@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from agents.clairvoyant import ClairvoyantAgent
 from agents.ppo.actions import FloatArray
-from agents.rollout import play_episode
-from agents.tuned_files import constant_for
 from llmserve_env.models import KNOBS
-from llmserve_env.tasks import Catalogue, TaskSpec
-from simulator.engine import action_row
-from simulator.environment import ServingEnvironment
 
 AGENTS: Final = Path(__file__).parent.parent / "agents"
 # The engine's numbers are fixed by the version of the environment.
@@ -67,23 +61,3 @@ def plans(
     """
     texts = {str(seed): kept.get(str(seed)) or as_text(make(seed)) for seed in seeds}
     return np.stack([from_text(text) for text in texts.values()], axis=1), texts
-
-
-def plan_with(task: TaskSpec, seed: int, *, free: Collection[str], version: str) -> FloatArray:
-    """(windows, 6), what the clairvoyant planner does when it may move some knobs only.
-
-    Args:
-        task: What is planned.
-        seed: Of the episode.
-        free: The knobs that it may move, at least one; the others stay at the best constant's
-            values from the start on.
-        version: Of the environment.
-
-    Raises:
-        InvalidInputError: If nothing was tuned for the task.
-    """
-    held = constant_for(task, version)
-    narrow = task.model_copy(update={"active_actions": tuple(free), "default_action": held})
-    environment = ServingEnvironment(Catalogue(environment_version=version, tasks=(narrow,)))
-    episode = play_episode(ClairvoyantAgent(), narrow, seed, episodes=environment)
-    return np.array([action_row(action) for action in episode.actions])

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any, Final
 
 from llmserve_env.models import TIERS
-from scripts.policy_gains import CONSTANT, PLANNER, PLANNER_KV, REACTIVE
+from scripts.policy_gains import CONSTANT, PLANNER, REACTIVE
 from scripts.variants_report import bracketed
 
 COMMAND: Final = "uv run python -m scripts.explain_policies"
@@ -29,11 +29,6 @@ def page(results: Found) -> str:
 
 
 def _reading(results: Found) -> Iterator[str]:
-    has_kv_planner = any(PLANNER_KV in task["scores"] for task in results["tasks"].values())
-    kv_planner = (
-        f"; `{PLANNER_KV}` is the same planner with the KV budget alone to move, the other knobs "
-        f"at the best constant's values"
-    )
     yield from (
         f"Written by `{COMMAND}` from the numbers in `policies.json`: environment "
         f"{results['environment_version']}, split `{results['split']}`. Policies were chosen by "
@@ -42,8 +37,7 @@ def _reading(results: Found) -> Iterator[str]:
         "",
         "- Agents: `ppo` is the policy trained on the task alone, `ppo_generalist` the one trained "
         f"on all tasks, `{CONSTANT}` holds one action, `{REACTIVE}` is the tuned controller. "
-        f"`{PLANNER}` plans with every request to come before its eyes and is no rival"
-        f"{kv_planner if has_kv_planner else ''}.",
+        f"`{PLANNER}` plans with every request to come before its eyes and is no rival.",
         f"- What each knob is worth: {len(results['seeds'])} seeds; brackets hold 95 % bootstrap "
         f"intervals of differences paired by seed. *Frozen*: this knob at the best constant's "
         f"value, the others with the policy, less the whole policy. *Alone*: this knob with the "
@@ -123,13 +117,6 @@ def _gap_sentences(policy: str, task: Found) -> Iterator[str]:
     pairs = zip(task["scores"][PLANNER], task["scores"][policy], strict=True)
     seeds = ", ".join(f"{planner - own:+.4f}" for planner, own in pairs)
     yield f"The planner's score less the policy's is {gap:+.4f} (seed by seed {seeds})."
-    if PLANNER_KV in task["scores"]:
-        kv_alone = fmean(task["scores"][PLANNER_KV])
-        yield (
-            f"Planning the KV budget alone, at the best constant's other knobs, yields "
-            f"{kv_alone - fmean(task['scores'][policy]):+.4f} on the policy; all knobs together "
-            f"{fmean(task['scores'][PLANNER]) - kv_alone:+.4f} on that."
-        )
     if gap <= 0.0:
         yield "There is no gap to be split."
         return
@@ -229,7 +216,7 @@ def _signed(values: Iterable[float]) -> list[str]:
 
 def _uses_table(task: Found) -> Iterator[str]:
     first = task["cuts"][0]
-    agents = [name for name in task["scores"] if name not in (CONSTANT, PLANNER_KV)]
+    agents = [name for name in task["scores"] if name != CONSTANT]
     yield (
         f"Means over the windows of each kind on the planner's seeds; of switches the share of "
         f"windows that they are on, of the tier the shares of {', '.join(TIERS)} in per cent."

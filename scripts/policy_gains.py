@@ -21,8 +21,6 @@ from simulator.state import GAIN_TERMS
 CONSTANT: Final = "best_constant"
 REACTIVE: Final = "reactive"
 PLANNER: Final = "clairvoyant"
-# The planner with the KV budget alone to move, every other knob at the best constant's value.
-PLANNER_KV: Final = "clairvoyant_kv"
 
 Difference = dict[str, float | None]
 

@@ -31,7 +31,6 @@ def explained():
     rivals = {
         "best_constant": few.held(action_row(action())),
         "reactive": few.held(action_row(action(kv_budget_fraction=0.5))),
-        "clairvoyant_kv": few.held(action_row(action(kv_budget_fraction=0.2))),
         "clairvoyant": few.held(action_row(action(kv_budget_fraction=0.2, batch_cap=8))),
     }
     return explain(many, few, {"ppo": policy(0), "ppo_generalist": policy(1)}, rivals)
@@ -57,7 +56,6 @@ def test_what_is_found_can_be_written_as_json(explained):
         "reactive",
         "ppo",
         "ppo_generalist",
-        "clairvoyant_kv",
         "clairvoyant",
     ]
     assert list(content["policies"]["ppo"]["ablation"]["knobs"]) == KNOBS

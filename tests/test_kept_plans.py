@@ -1,9 +1,7 @@
 import numpy as np
 
-from agents.tuned_files import constant_for
 from llmserve_env.models import KNOBS
-from llmserve_env.tasks import shipped_catalogue
-from scripts.kept_plans import as_text, fingerprint, from_text, plan_with, plans
+from scripts.kept_plans import as_text, fingerprint, from_text, plans
 
 PLAN = np.array([[64.0, 0.1 + 0.2, 2.0, 1.0, 0.0, 1.0], [96.0, 0.45, 0.0, 1.0, 0.0, 1.0]])
 
@@ -38,15 +36,3 @@ def test_a_kept_plan_is_not_made_again():
 def test_another_version_has_another_fingerprint():
     assert fingerprint("1") == fingerprint("1")
     assert fingerprint("1") != fingerprint("2")
-
-
-def test_a_planner_that_may_move_one_knob_leaves_the_others_alone():
-    shipped = shipped_catalogue()
-    task = shipped.get("static_workload").model_copy(update={"windows": 4})
-    version = shipped.environment_version
-
-    plan = plan_with(task, 1, free=["kv_budget_fraction"], version=version)
-
-    assert plan.shape == (4, 6)
-    assert (plan[:, 0] == constant_for(task, version).batch_cap).all()
-    assert (plan[:, 1] < 0.9).any()
