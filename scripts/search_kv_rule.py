@@ -9,7 +9,7 @@ improved number by number and knob by knob, and validation seeds choose among th
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Final
 
@@ -30,9 +30,11 @@ from simulator.engine import action_row
 MULTIPLIERS: Final = (0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
 OFFSETS: Final = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2)
 SLACKS: Final = (0.0, 0.04, 0.08, 0.12)
-MULTIPLIER_STEPS: Final = (-0.05, 0.05)
-OFFSET_STEPS: Final = (-0.02, -0.01, 0.01, 0.02)
-SLACK_STEPS: Final = (-0.02, 0.02)
+STEPS: Final = {
+    "multiplier": (-0.05, 0.05),
+    "offset": (-0.02, -0.01, 0.01, 0.02),
+    "slack": (-0.02, 0.02),
+}
 SCREENING_SEEDS: Final = 8
 DESCENT_SEEDS: Final = 24
 VALIDATION_SEEDS: Final = 64
@@ -55,19 +57,19 @@ def score_rule(task: TaskSpec, seeds: tuple[int, ...], rule: KvRuleParameters) -
     return total / task.windows
 
 
-def neighbours_of(rule: KvRuleParameters, menu: KnobMenu) -> Iterator[list[KvRuleParameters]]:
-    """The rules one step away, group by group: one number or one knob moved."""
-    for name, steps in (
-        ("multiplier", MULTIPLIER_STEPS),
-        ("offset", OFFSET_STEPS),
-        ("slack", SLACK_STEPS),
-    ):
-        moved = (round(getattr(rule, name) + step, 3) for step in steps)
-        least = MULTIPLIERS[0] / 2 if name == "multiplier" else 0.0
-        yield [rule.model_copy(update={name: value}) for value in moved if value >= least]
-    for knob in filter(menu.moves, OTHER_KNOBS):
-        near = neighbours(menu, rule.others, knob, fine=False)
-        yield [rule.model_copy(update={"others": others}) for others in near]
+def ways(menu: KnobMenu) -> list[str]:
+    """What of a rule can be moved on the task: its numbers, and the other knobs."""
+    return [*STEPS, *filter(menu.moves, OTHER_KNOBS)]
+
+
+def neighbours_along(rule: KvRuleParameters, menu: KnobMenu, way: str) -> list[KvRuleParameters]:
+    """The rules one step away along one of `ways`."""
+    if way not in STEPS:
+        near = neighbours(menu, rule.others, way, fine=False)
+        return [rule.model_copy(update={"others": others}) for others in near]
+    least = MULTIPLIERS[0] / 2 if way == "multiplier" else 0.0
+    moved = (round(getattr(rule, way) + step, 3) for step in STEPS[way])
+    return [rule.model_copy(update={way: value}) for value in moved if value >= least]
 
 
 def descend(
@@ -78,9 +80,9 @@ def descend(
     (value,) = workers.scores(score_rule, menu.task, seeds, [start], label="start")
     for turn in range(MOST_PASSES):
         before = current
-        for group in range(len(list(neighbours_of(current, menu)))):
-            near = list(neighbours_of(current, menu))[group]
-            label = f"pass {turn + 1}, group {group + 1}"
+        for way in ways(menu):
+            near = neighbours_along(current, menu, way)
+            label = f"pass {turn + 1}, {way}"
             scores = workers.scores(score_rule, menu.task, seeds, near, label=label)
             tried += len(near)
             if scores and max(scores) > value:

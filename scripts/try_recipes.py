@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -194,7 +194,7 @@ def main(argv: Sequence[str]) -> int:
         if is_known or (given.only and attempt.name not in given.only):
             continue
         reached = run(attempt, RUNS / str(number))
-        found[key(attempt)] = {"definition": wanted, "reached": reached} | asdict(attempt)
+        found[key(attempt)] = {"definition": wanted, "reached": reached}
         write_json(RESULTS, found)
     write_text(REPORT, page(ATTEMPTS, found))
     return 0

@@ -9,7 +9,7 @@ from agents.rollout import play_episode
 from agents.tuned_files import constant_for
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.tasks import shipped_catalogue
-from scripts.search_kv_rule import neighbours_of, score_rule
+from scripts.search_kv_rule import neighbours_along, score_rule, ways
 
 TASK = shipped_catalogue().get("bursty_workload")
 OTHERS = constant_for(TASK, shipped_catalogue().environment_version)
@@ -48,7 +48,8 @@ def test_the_search_scores_what_the_agent_plays():
 
 
 def test_every_neighbour_differs_in_one_number_or_one_knob():
-    groups = list(neighbours_of(RULE, KnobMenu(TASK)))
+    menu = KnobMenu(TASK)
+    groups = [neighbours_along(RULE, menu, way) for way in ways(menu)]
 
     for rule in (rule for group in groups for rule in group):
         given, moved = RULE.model_dump(), rule.model_dump()
