@@ -2,6 +2,7 @@
 
     python train.py --task adversarial_multitenant --steps 1000000 --seed 0
     python train.py --task all --name generalist
+    python train.py --task bursty_workload --set hidden_units=128 --set gamma=0.9
     python train.py --smoke
 
 A training that was stopped goes on with the same arguments and --resume. TensorBoard, where it is
@@ -11,13 +12,14 @@ installed, reads the folder runs/.
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -45,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, show how it goes, write; the exit status.
 
     Raises:
-        LLMServeError: If a task does not exist or there is nothing to resume.
+        LLMServeError: If a task or number does not exist or there is nothing to resume.
     """
     plan, recipe = plan_of(arguments), recipe_of(arguments)
     from agents.ppo.training import Training
@@ -91,11 +93,14 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
 
 
 def recipe_of(arguments: argparse.Namespace) -> Recipe:
-    """The shipped recipe, or a tiny one."""
-    from agents.ppo.recipe import shipped_recipe
+    """The shipped recipe, or a tiny one, with the numbers that were set.
 
-    recipe = shipped_recipe()
-    return recipe.model_copy(update=SMOKE) if arguments.smoke else recipe
+    Raises:
+        InvalidInputError: If a number is unknown or out of range.
+    """
+    from agents.ppo.recipe import changed_recipe
+
+    return changed_recipe((SMOKE if arguments.smoke else {}) | dict(arguments.changes))
 
 
 class Report:
@@ -174,6 +179,15 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--weights", type=Path, default=Path("weights"), help="folder of the weights")
     add("--runs", type=Path, default=Path("runs"), help="folder of checkpoints and curves")
     add("--threads", type=_count, default=1, help="threads that simulate")
+    add(
+        "--set",
+        type=_change,
+        action="append",
+        default=[],
+        dest="changes",
+        metavar="NAME=VALUE",
+        help="a number of agents/ppo/recipe.toml to replace, in JSON; may be repeated",
+    )
     add("--resume", action="store_true", help="go on from the checkpoint of the same training")
     add("--smoke", action="store_true", help="a tiny training, weights under --runs")
     arguments = parser.parse_args(argv)
@@ -190,6 +204,14 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
     return value
+
+
+def _change(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"must be NAME=NUMBER or a list, got {text!r}") from error
 
 
 def _seed(text: str) -> int:

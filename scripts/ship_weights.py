@@ -10,6 +10,7 @@ version and encoding, is not repeated. `--policies` writes docs/learning.md of t
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import shutil
 import subprocess
@@ -19,11 +20,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from agents.ppo.card import Card, card_path, read_card
 from agents.ppo.policy import encoding_hash, load_policy
-from agents.ppo.recipe import shipped_recipe
+from agents.ppo.recipe import changed_recipe
 from agents.result_files import write_text
 from llmserve_env.errors import InvalidInputError, LLMServeError
 from llmserve_env.tasks import shipped_catalogue
@@ -44,9 +45,11 @@ GENERALIST: Final = "generalist"
 STEPS: Final = {
     "static_workload": 300_000,
     "bursty_workload": 600_000,
-    "adversarial_multitenant": 600_000,
+    "adversarial_multitenant": 1_200_000,
     GENERALIST: 1_200_000,
 }
+# Numbers of the recipe that a policy is trained with instead, see docs/learning_attempts.md.
+CHANGES: Final[dict[str, dict[str, Any]]] = {"adversarial_multitenant": {"hidden_units": 128}}
 SEEDS: Final = 5
 
 
@@ -67,6 +70,11 @@ class Trial:
     runs: Path
 
     @property
+    def changes(self) -> dict[str, Any]:
+        """Numbers of the recipe that are replaced."""
+        return CHANGES.get(self.name, {})
+
+    @property
     def folder(self) -> Path:
         """Where train.py keeps the run, and this script has it put the weights."""
         return self.runs / f"{self.name}-seed{self.seed}"
@@ -80,8 +88,10 @@ class Trial:
     def arguments(self) -> list[str]:
         """What train.py is called with."""
         task = "all" if self.name == GENERALIST else self.name
+        changes = [f"{name}={json.dumps(value)}" for name, value in self.changes.items()]
         return [
             *("--task", task, "--steps", str(self.steps), "--seed", str(self.seed)),
+            *(part for change in changes for part in ("--set", change)),
             *("--runs", str(self.runs), "--weights", str(self.folder)),
         ]
 
@@ -96,7 +106,7 @@ class Trial:
         made = card.command, card.recipe, card.environment_version, card.encoding_hash
         wanted = (
             shlex.join(["python", "train.py", *self.arguments]),
-            shipped_recipe(),
+            changed_recipe(self.changes),
             shipped_catalogue().environment_version,
             encoding_hash(),
         )

@@ -15,11 +15,10 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from agents.ppo.recipe import Recipe, parse_recipe
+from agents.ppo.recipe import Recipe, changed_recipe
 from agents.ppo.training import Plan, Results, Training
 from agents.result_files import write_json, write_text
 from llmserve_env.errors import LLMServeError
@@ -65,10 +64,9 @@ class Attempt:
         """The shipped recipe with the changes.
 
         Raises:
-            ValidationError: If a change is out of range.
+            InvalidInputError: If a change is out of range.
         """
-        text = resources.files("agents.ppo").joinpath("recipe.toml").read_text(encoding="utf-8")
-        return parse_recipe(text, **self.changes)
+        return changed_recipe(self.changes)
 
 
 _FIRST: Final = COARSE_MENU | {"warm_start_logit": 3.0}
@@ -82,10 +80,30 @@ _IDEAS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("wider networks", "more situations to tell apart", {"hidden_units": 128}),
     ("no warm start", "the best constant's levels may be a trap", {"warm_start_logit": 0.0}),
 )
-ATTEMPTS: Final = tuple(
-    Attempt(name, idea, task_id, changes=changes)
-    for task_id in (BURSTY, ADVERSARIAL)
-    for name, idea, changes in _IDEAS
+_WIDE: Final[dict[str, Any]] = {"hidden_units": 128}
+# What the wider networks made worth a try, where they helped.
+_WIDER: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
+    ("wide, twice as long", "it was still rising", {"steps": 2 * STEPS, "changes": _WIDE}),
+    ("wide, another seed", "how much of it was luck", {"seed": 1, "changes": _WIDE}),
+    ("wider still", "more of the same", {"changes": {"hidden_units": 256}}),
+    (
+        "wide, nearer",
+        "late updates are smaller",
+        {"changes": _WIDE | {"gamma": 0.95, "learning_rate": 7e-4}},
+    ),
+    (
+        "wide, shorter traces",
+        "advantages with less noise",
+        {"changes": _WIDE | {"gae_lambda": 0.9}},
+    ),
+)
+ATTEMPTS: Final = (
+    *(
+        Attempt(name, idea, task_id, changes=changes)
+        for task_id in (BURSTY, ADVERSARIAL)
+        for name, idea, changes in _IDEAS
+    ),
+    *(Attempt(name, idea, ADVERSARIAL, **rest) for name, idea, rest in _WIDER),
 )
 
 

@@ -113,6 +113,12 @@ def test_a_training_of_anything_else_does_not_count(tmp_path, changes):
     assert finished(tmp_path, **changes).card() is None
 
 
+def test_what_a_policy_is_trained_with_instead_is_on_its_command_line(tmp_path):
+    made = Trial(name="adversarial_multitenant", seed=0, steps=6400, runs=tmp_path)
+
+    assert made.arguments[6:8] == ["--set", "hidden_units=128"]
+
+
 def test_a_training_without_its_weights_does_not_count(tmp_path):
     made = finished(tmp_path)
     made.weights.unlink()

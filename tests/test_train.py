@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
         ([], "--task is needed"),
         (["--task", "all", "--steps", "0"], "must be at least 1, got 0"),
         (["--task", "all", "--seed", "-1"], "must be 0 to"),
+        (["--task", "all", "--set", "gamma"], "must be NAME=NUMBER or a list, got 'gamma'"),
     ],
 )
 def test_a_wrong_command_line_is_refused(argv, problem, capsys):
@@ -30,6 +31,26 @@ def test_a_smoke_training_needs_no_task():
     arguments = train.parse_arguments(["--smoke"])
 
     assert arguments.task == "static_workload"
+
+
+def test_numbers_of_the_recipe_can_be_set():
+    arguments = train.parse_arguments(
+        ["--smoke", "--set", "hidden_units=128", "--set", "kv_slacks=[0.04]"]
+    )
+
+    found = train.recipe_of(arguments)
+
+    assert (found.hidden_units, found.kv.slacks, found.traces) == (128, (0.04,), 2)
+
+
+@pytest.mark.needs_torch
+def test_a_number_that_no_recipe_has_is_refused(capsys):
+    pytest.importorskip("torch")
+
+    assert train.main(["--smoke", "--set", "hidden_units=0"]) == 2
+    assert "hidden_units: Input should be greater than or equal to 1, got 0" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.needs_torch

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from itertools import product
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from llmserve_env.errors import InvalidInputError
 from llmserve_env.workloads import NonNegative, Positive, Spec
 
 Count = Annotated[int, Field(ge=1)]
@@ -101,5 +103,19 @@ def parse_recipe(text: str, **changes: Any) -> Recipe:
 @cache
 def shipped_recipe() -> Recipe:
     """The recipe that comes with the package."""
+    return changed_recipe({})
+
+
+def changed_recipe(changes: Mapping[str, Any]) -> Recipe:
+    """The shipped recipe with some numbers replaced, by name; the KV menu's begin with kv_.
+
+    Raises:
+        InvalidInputError: Naming the first number that is unknown or out of range.
+    """
     text = resources.files("agents.ppo").joinpath("recipe.toml").read_text(encoding="utf-8")
-    return parse_recipe(text)
+    try:
+        return parse_recipe(text, **changes)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"]) or "recipe"
+        raise InvalidInputError(f"{name}: {first['msg']}, got {first['input']!r}") from error
