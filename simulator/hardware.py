@@ -26,7 +26,7 @@ Interconnect = Literal["pcie", "nvlink"]
 BYTES_PER_GB: Final = 10**9
 SECONDS_PER_MS: Final = 1e-3
 SECONDS_PER_US: Final = 1e-6
-KV_ELEMENT_BYTES: Final[dict[KvPrecision, int]] = {"bfloat16": 2, "fp8": 1}
+KV_ELEMENT_BYTES: Final[dict[KvPrecision, int]] = {"bfloat16": 2, "fp8": 1, "float32": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ def build_profile(files: DataFiles, name: str) -> Profile:
         int4=Int4Uncertainty(
             efficiency.value, efficiency.low, efficiency.high, large_batch.from_tokens.value
         ),
-        serving=_serving(files.serving),
+        serving=_serving(files.serving_cpu if entry.serving == "cpu" else files.serving),
         switching=_switching(files.switching),
     )
 

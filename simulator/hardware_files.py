@@ -12,10 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, m
 from llmserve_env.models import KNOBS, QuantizationTier
 
 Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
+FractionOrNone = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
 SwitchLabel = Literal["hot", "warm", "cold"]
-KvPrecision = Literal["bfloat16", "fp8"]
+KvPrecision = Literal["bfloat16", "fp8", "float32"]
+ServingKind = Literal["gpu", "cpu"]
 
 T = TypeVar("T")
 
@@ -55,21 +58,26 @@ class GpuEntry(_Strict):
 
 
 class OperatorSource(_Strict):
-    """Which measured operator tables of aiconfigurator-core a profile is built from."""
+    """Where a profile's times come from: operator tables of a package, or this project's fit."""
 
+    origin: Literal["aiconfigurator-core", "scripts.fit_step_times"]
     system: str
     backend: str
     backend_version: str
 
 
 class ProfileEntry(_Strict):
-    """A GPU, a model, the weight precision behind each offered tier, and that of the KV cache."""
+    """A GPU, a model, the weight precision behind each offered tier, and that of the KV cache.
+
+    A tier that is not among `kernels` is not offered: to ask for it is an error that says so.
+    """
 
     gpu: str
     model: str
     operators: OperatorSource
     kernels: dict[QuantizationTier, str] = Field(min_length=1)
     kv_cache: KvPrecision
+    serving: ServingKind
 
 
 class HardwareFile(_Strict):
@@ -117,6 +125,7 @@ class PrecisionFile(_Strict):
     sq: PrecisionEntry
     fp8: PrecisionEntry
     int4_wo: PrecisionEntry
+    float32: PrecisionEntry
     int4_large_batch: Int4LargeBatch
 
 
@@ -154,7 +163,7 @@ class SwitchingFile(_Strict):
 class HostEntry(_Strict):
     """Time spent outside the GPU."""
 
-    iteration_ms: Sourced[Positive]
+    iteration_ms: Sourced[NonNegative]
     api_ms: Sourced[Positive]
 
 
@@ -171,7 +180,7 @@ class MemoryEntry(_Strict):
     kv_block_tokens: Sourced[Count]
     utilisation_fraction: Sourced[Fraction]
     activation_gb: Sourced[Positive]
-    admission_watermark_fraction: Sourced[Fraction]
+    admission_watermark_fraction: Sourced[FractionOrNone]
 
 
 class TransferEntry(_Strict):
@@ -183,7 +192,7 @@ class TransferEntry(_Strict):
 
 
 class ServingFile(_Strict):
-    """serving.toml."""
+    """serving.toml and serving_cpu.toml."""
 
     host: HostEntry
     speculation: SpeculationEntry
@@ -192,7 +201,7 @@ class ServingFile(_Strict):
 
 
 class DataFiles(_Strict):
-    """All six files, parsed."""
+    """All seven files, parsed."""
 
     hardware: HardwareFile
     models: ModelsFile
@@ -200,6 +209,7 @@ class DataFiles(_Strict):
     prices: PricesFile
     switching: SwitchingFile
     serving: ServingFile
+    serving_cpu: ServingFile
 
     @model_validator(mode="after")
     def _refer_to_each_other(self) -> Self:
@@ -254,4 +264,5 @@ def shipped_files() -> DataFiles:
         prices=_shipped(PricesFile, "prices.toml"),
         switching=_shipped(SwitchingFile, "switching.toml"),
         serving=_shipped(ServingFile, "serving.toml"),
+        serving_cpu=_shipped(ServingFile, "serving_cpu.toml"),
     )

@@ -18,12 +18,13 @@ def shipped_text(file_name: str) -> str:
     return resources.files("simulator").joinpath("data", file_name).read_text(encoding="utf-8")
 
 
-def test_one_profile_a_gpu_and_one_for_fp8_kv_are_shipped() -> None:
+def test_one_profile_a_gpu_one_for_fp8_kv_and_a_measured_one_are_shipped() -> None:
     assert profile_names() == (
         "a100-llama3-8b",
         "h100-llama3-8b",
         "l40s-llama3-8b",
         "h100-llama3-8b-fp8-kv",
+        "cpu-tiny",
     )
 
 
@@ -154,4 +155,5 @@ def test_files_that_do_not_price_every_gpu_are_refused() -> None:
             prices=prices,
             switching=files.switching,
             serving=files.serving,
+            serving_cpu=files.serving_cpu,
         )
