@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import KNOBS, ServeAction
 from llmserve_env.tasks import TaskSpec
-from server.real_calls import DeploymentKey, Limits
+from server.real_calls import DeploymentKey, Limits, ServerView
 from server.real_gateway import Gateway
 from server.real_settings import RealSettings, tiers_of
 
@@ -31,6 +31,16 @@ class Actuator(Protocol):
         """Every knob by name."""
         ...
 
+    @property
+    def pool_tokens(self) -> int | None:
+        """Tokens that the server's KV cache holds, if that is known."""
+        ...
+
+    @property
+    def tells_metrics(self) -> bool:
+        """Whether the server's own metrics are read."""
+        ...
+
     def in_force(self, action: ServeAction) -> ServeAction:
         """What of an action takes effect.
 
@@ -39,8 +49,19 @@ class Actuator(Protocol):
         """
         ...
 
-    async def apply(self, action: ServeAction) -> None:
-        """Put an action that `in_force` returned into force, at the start of a window."""
+    async def apply(self, action: ServeAction) -> ServeAction:
+        """Put an action that `in_force` returned into force, at the start of a window.
+
+        Returns what is in force from now on: another where the server cannot be reached.
+        """
+        ...
+
+    async def look_back(self) -> ServerView:
+        """What the server told of the window that just ended."""
+        ...
+
+    def judge(self, *, met: int, missed: int) -> None:
+        """Learn how many requests of that window met and missed their objectives."""
         ...
 
     async def restore(self) -> None:
@@ -57,6 +78,8 @@ class GatewayActuator:
         self._default = task.default_action
         self._deployments = settings.deployments(self._default.quantization_tier)
         self.knobs: Mapping[str, KnobReport] = gateway_knobs(settings, task)
+        self.pool_tokens = settings.real_kv_pool_tokens
+        self.tells_metrics = False
 
     def in_force(self, action: ServeAction) -> ServeAction:
         """The action with the defaults of the knobs that do not act."""
@@ -77,9 +100,17 @@ class GatewayActuator:
             )
         return effective
 
-    async def apply(self, action: ServeAction) -> None:
+    async def apply(self, action: ServeAction) -> ServeAction:
         """Put the gateway's limits into force."""
         self._gateway.set_limits(limits_of(action, self._settings.real_kv_pool_tokens))
+        return action
+
+    async def look_back(self) -> ServerView:
+        """Nothing: OpenAI's protocol tells nothing of the server."""
+        return ServerView()
+
+    def judge(self, *, met: int, missed: int) -> None:
+        """Nothing follows: the server itself was never changed."""
 
     async def restore(self) -> None:
         """Nothing: the server itself was never changed."""

@@ -15,6 +15,7 @@ from llmserve_env.models import KNOBS, TIERS, ServeAction
 from server.real_calls import Call, WindowEvents
 from server.real_failures import Failure
 from server.real_queue import Hold
+from server.real_vllm_metrics import MetricsSpan
 from simulator.records import FloatArray
 from simulator.state import (
     DECIDED_ORDER,
@@ -40,6 +41,8 @@ from simulator.state import (
 # Gaps between tokens beyond this many a window are joined with their neighbours in size, so that
 # ten windows always fit.
 MAX_GAPS: Final = MAX_SAMPLES // (PERCENTILE_WINDOWS + 1)
+# A server whose mean is at this share of a limit is held up by it: requests leave and come.
+CAP_SHARE: Final = 0.9
 
 
 class EpisodeBooks:
@@ -105,6 +108,28 @@ class EpisodeBooks:
         silent = [call for call in (*waiting, *in_flight) if not call.has_first_token]
         for call in sorted(silent, key=lambda each: each.index):
             self._append(call)
+
+    def enter_server(self, span: MetricsSpan, action: ServeAction, *, pool_tokens: int) -> None:
+        """Enter what a server tells of itself, in place of what the gateway supposes.
+
+        Args:
+            span: Of the window. What it does not tell stays as it was entered.
+            action: In force.
+            pool_tokens: What the server's KV cache holds.
+        """
+        replica, window = self._state.replicas[0, 0:1], self._state.windows[0:1]
+        replica["waiting"] += round(span.waiting_last)
+        replica["prefilling"] = round(span.running_last)
+        replica["prefill_blocks"] = round(span.kv_usage_fraction * pool_tokens)
+        window["preemptions"] = round(span.preemptions)
+        if span.draft_tokens > 0:
+            window["proposed"] = round(span.draft_tokens) * TOKEN
+            window["accepted"] = round(span.accepted_tokens) * TOKEN
+        held_s = span.waiting_share * span.duration_s
+        if span.running >= CAP_SHARE * action.batch_cap:
+            window["queue_hold_s"] = held_s
+        elif span.kv_usage_fraction >= CAP_SHARE * action.kv_budget_fraction:
+            window["kv_hold_s"] = held_s
 
     def _append(self, call: Call) -> None:
         queue = self._state.queues[0, 0, call.priority_class]

@@ -1,12 +1,14 @@
-"""Records of the gateway: its limits, a request on its way, what a window brought."""
+"""Records of a real episode: the gateway's limits, a request on its way, what a window brought."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from server.real_failures import Failure
+from server.real_vllm_metrics import MetricsSpan
 
 DeploymentKey = tuple[str, bool]  # tier, split
 
@@ -109,3 +111,18 @@ class WindowEvents:
     chunks: int = 0
     failures: Counter[Failure] = field(default_factory=Counter)
     retries: Counter[Failure] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """What a server told of itself in a window, and whether its knobs were under control.
+
+    Attributes:
+        span: Its metrics; None if nobody tells.
+        problem: Why the window is not what the action asked for, if so.
+        report: For the metadata.
+    """
+
+    span: MetricsSpan | None = None
+    problem: str | None = None
+    report: dict[str, Any] = field(default_factory=dict)

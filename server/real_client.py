@@ -55,7 +55,12 @@ class RealClient:
         )
 
     async def generate(
-        self, prompt: str, max_tokens: int, on_tokens: TokenListener | None = None
+        self,
+        prompt: str,
+        max_tokens: int,
+        on_tokens: TokenListener | None = None,
+        *,
+        priority: int = 0,
     ) -> Answer:
         """Ask for at most so many tokens and wait for the last one.
 
@@ -64,6 +69,7 @@ class RealClient:
             max_tokens: At least 1.
             on_tokens: Called when tokens arrive, with how many there are (1 where the server does
                 not say). The first call marks the first token.
+            priority: 0 is the highest; told to servers whose queue this process controls.
 
         Raises:
             RequestFailedError: Whatever goes wrong, at the latest after the request's time-out.
@@ -71,7 +77,7 @@ class RealClient:
         reader = _StreamReader(on_tokens)
         try:
             async with asyncio.timeout(self._settings.real_request_timeout_s):
-                async for chunk in await self._open(prompt, max_tokens):
+                async for chunk in await self._open(prompt, max_tokens, priority):
                     reader.take(chunk)
         except (openai.APIError, TimeoutError, json.JSONDecodeError, UnicodeDecodeError) as error:
             trouble = classify(error, has_answered=reader.has_begun)
@@ -82,9 +88,14 @@ class RealClient:
         """Close the connections."""
         await self._client.close()
 
-    async def _open(self, prompt: str, max_tokens: int) -> AsyncIterator[Any]:
+    async def _open(self, prompt: str, max_tokens: int, priority: int) -> AsyncIterator[Any]:
         model, client = str(self._settings.real_model), self._client
+        temperature = self._settings.real_temperature
+        sampling = {} if temperature is None else {"temperature": temperature}
         if self._settings.real_provider == "vllm":
+            # vLLM's own setting; other servers that understand ignore_eos may not know it.
+            is_tunable = self._settings.real_control_url is not None
+            order = {"priority": priority} if is_tunable else {}
             return await client.completions.create(
                 model=model,
                 prompt=prompt,
@@ -94,11 +105,13 @@ class RealClient:
                 extra_body={
                     "ignore_eos": True,
                     "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+                    **order,
+                    **sampling,
                 },
             )
         # OpenAI's newer models refuse max_tokens, and many compatible servers know nothing else.
         limit = "max_completion_tokens" if self._is_openai else "max_tokens"
-        limits: dict[str, Any] = {limit: max_tokens}
+        limits: dict[str, Any] = {limit: max_tokens} | sampling
         stream: AsyncIterator[Any] = await client.chat.completions.create(
             model=model,
             messages=[{"role": "user", "content": INSTRUCTION + prompt}],

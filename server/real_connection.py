@@ -6,14 +6,24 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from llmserve_env.errors import RealServerBusyError, RealServerError
 from server.real_client import RealClient
 from server.real_prompts import PromptScale
 from server.real_settings import RealSettings, shown_url
 
+FINISH_LIMIT_S: Final = 5.0
+
 Result = TypeVar("Result")
+
+
+class Player(Protocol):
+    """Who holds the connection."""
+
+    def close(self) -> None:
+        """Give the episode up."""
+        ...
 
 
 class RealConnection:
@@ -31,7 +41,8 @@ class RealConnection:
         self.prompt_scale: PromptScale | None = None
         self.rate_scales: dict[str, float] = {}
         self._clients: dict[str | None, RealClient] = {}
-        self._holder: object | None = None
+        self._holder: Player | None = None
+        self._started: set[concurrent.futures.Future[None]] = set()
         self._lock = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -44,7 +55,7 @@ class RealConnection:
         """Where the server is, without anything secret."""
         return shown_url(self.settings.real_base_url)
 
-    def hold(self, holder: object) -> None:
+    def hold(self, holder: Player) -> None:
         """Let this holder play, and nobody else until it lets go.
 
         Raises:
@@ -55,7 +66,7 @@ class RealConnection:
                 raise RealServerBusyError
             self._holder = holder
 
-    def let_go(self, holder: object) -> None:
+    def let_go(self, holder: Player) -> None:
         """Let others play, if this was the holder."""
         with self._lock:
             if self._holder is holder:
@@ -71,7 +82,8 @@ class RealConnection:
         """What the coroutine returns, run on the connection's loop and waited for.
 
         Raises:
-            RealServerError: If it takes longer than `limit_s`: this computer is starved.
+            RealServerError: If it takes longer than `limit_s`: this computer is starved. If the
+                episode is given up meanwhile.
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
@@ -81,16 +93,36 @@ class RealConnection:
                 raise
             future.cancel()
             raise RealServerError(self.shown_url, f"nothing came of {limit_s:g} s") from None
+        except concurrent.futures.CancelledError:
+            raise RealServerError(self.shown_url, "the episode was given up") from None
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run the coroutine on the connection's loop without waiting for it."""
-        asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._started.add(future)
+        future.add_done_callback(self._started.discard)
+
+    def finish_started(self) -> None:
+        """Wait for what was started, FINISH_LIMIT_S at most.
+
+        A server must be put back before another episode changes it.
+        """
+        concurrent.futures.wait(tuple(self._started), timeout=FINISH_LIMIT_S)
 
     def close(self) -> None:
-        """Close the connections and end the thread."""
-        self.run(self._close_clients(), limit_s=5.0)
+        """Give up the episode that is played, leave the server as it was found, end the thread.
+
+        Safe to repeat.
+        """
+        if self._loop.is_closed():
+            return
+        holder = self._holder
+        if holder is not None:
+            holder.close()
+        self.finish_started()
+        self.run(self._close_clients(), limit_s=FINISH_LIMIT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5.0)
+        self._thread.join(timeout=FINISH_LIMIT_S)
         self._loop.close()
 
     async def _close_clients(self) -> None:

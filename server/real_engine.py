@@ -19,7 +19,7 @@ from llmserve_env.models import TIERS, ServeAction
 from llmserve_env.tasks import TaskSpec
 from server.real_actuator import Actuator, GatewayActuator, limits_of
 from server.real_books import EpisodeBooks
-from server.real_calls import Call, DeploymentKey, Patience
+from server.real_calls import Call, DeploymentKey, Patience, ServerView
 from server.real_client import Answer, TokenListener
 from server.real_clock import EpisodeClock, LagWatch
 from server.real_connection import RealConnection
@@ -27,6 +27,8 @@ from server.real_gateway import Gateway
 from server.real_measure import compile_measure, measure_entered_window
 from server.real_prompts import PromptScale, make_prompt
 from server.real_report import (
+    POOL_TERMS,
+    TOLD_TERMS,
     WindowFacts,
     server_report,
     unmeasured_fields,
@@ -37,7 +39,9 @@ from server.real_settings import RealSettings
 from simulator.deployment import Deployment, StepCosts, build_deployment
 from simulator.engine import SimulatedEngine
 from simulator.records import RequestBatch
+from simulator.reward import TERMS
 from simulator.rng import stream
+from simulator.state import CLASSES
 
 SPARE_S = 30.0  # beyond a window's length: what is left of a starved computer's patience
 
@@ -59,10 +63,18 @@ class RealEngine(SimulatedEngine):
         connection: RealConnection,
         *,
         make_actuator: MakeActuator = GatewayActuator,
+        pool_tokens: int | None = None,
     ) -> None:
-        """Prepare the arrays; `begin` starts an episode on the server."""
+        """Prepare the arrays; `reset` starts an episode on the server.
+
+        Args:
+            task: What is played.
+            connection: To the server.
+            make_actuator: Of what moves its knobs.
+            pool_tokens: Tokens that its KV cache holds; None: nobody knows.
+        """
         super().__init__(task)
-        self.deployment = _real_deployment(task, connection.settings.real_kv_pool_tokens)
+        self.deployment = _real_deployment(task, pool_tokens)
         self._connection, self._make_actuator = connection, make_actuator
         self.unmeasured_fields: tuple[str, ...] = ()
         self.unmeasured_terms: tuple[str, ...] = ()
@@ -75,10 +87,7 @@ class RealEngine(SimulatedEngine):
         compile_measure(self.state, self.deployment)
         self.end()
         self._episode = _RealEpisode(self, requests, self._connection, self._make_actuator)
-        knobs = self._episode.actuator.knobs
-        self.unmeasured_fields = unmeasured_fields(knobs)
-        self.unmeasured_terms = unmeasured_terms(knobs)
-        self.report = server_report(knobs)
+        self.report = self._describe(is_told=self._episode.actuator.tells_metrics)
 
     def seed_prompts(self, trace_seed: int) -> None:
         """Draw the words of the episode's prompts from this seed."""
@@ -98,7 +107,8 @@ class RealEngine(SimulatedEngine):
         facts = self._connection.run(
             episode.play(_action_of(actions[0]), weights), limit_s=self.task.window_s + SPARE_S
         )
-        self.report = server_report(episode.actuator.knobs) | window_report(
+        described = self._describe(is_told=facts.server.span is not None)
+        self.report = described | window_report(
             facts, lag_limit_ms=settings.real_client_lag_limit_ms
         )
 
@@ -115,6 +125,18 @@ class RealEngine(SimulatedEngine):
         if self._episode is not None:
             self._connection.start(self._episode.close())
             self._episode = None
+
+    def _describe(self, *, is_told: bool) -> dict[str, Any]:
+        """What can be measured while the server tells its metrics, or does not; kept, too."""
+        actuator = self._running().actuator
+        # The occupancy is the gateway's own count, or the server's.
+        told = {
+            "is_told": is_told,
+            "knows_pool": is_told if actuator.tells_metrics else actuator.pool_tokens is not None,
+        }
+        self.unmeasured_fields = unmeasured_fields(**told)
+        self.unmeasured_terms = unmeasured_terms(**told)
+        return server_report(actuator.knobs, **told)
 
     def _running(self) -> _RealEpisode:
         if self._episode is None:
@@ -136,6 +158,7 @@ class _RealEpisode:
         default = self.task.default_action
         self.prompt_seed = 0
         self._engine, self._connection = engine, connection
+        self._window: asyncio.Task[Any] | None = None
         self._deployments = settings.deployments(default.quantization_tier)
         self._calls = _calls(requests)
         self._next_call = 0
@@ -152,6 +175,7 @@ class _RealEpisode:
     async def play(self, action: ServeAction, weights: npt.NDArray[np.float64]) -> WindowFacts:
         """Play a window under an action that is in force, and measure it."""
         engine, loop = self._engine, asyncio.get_running_loop()
+        self._window = asyncio.current_task()
         end_s = (int(engine.state.environments[0]["windows"]) + 1) * self.task.window_s
         busy_before = len(self.gateway.in_flight)
         start_s, paused_s = loop.time(), self._clock.resume(end_s)
@@ -160,17 +184,48 @@ class _RealEpisode:
             for call in self._due_before(end_s):
                 offset_s = call.arrival_s - (end_s - self.task.window_s)
                 loop.call_at(start_s + offset_s, self.gateway.submit, call)
-            await self.actuator.apply(action)
+            action = await self.actuator.apply(action)
             await asyncio.sleep(start_s + self.task.window_s - loop.time())
         finally:
             lag_s = self._lag.stop()
             self._clock.stop()
-        pool_tokens = engine.deployment.pool_blocks(action.quantization_tier)
-        self._books.put_in_force(action, self._in_force, pool_tokens=pool_tokens)
-        self._in_force = action
+        view = await self.actuator.look_back()
         events, held_s = self.gateway.close_window()
         self._books.close_window(events, held_s, end_s=end_s)
+        self._enter(action, view)
+        self._measure(self._measured_weights(weights, view))
+        return WindowFacts(
+            events=events,
+            lag_s=lag_s,
+            paused_s=paused_s if busy_before else 0.0,
+            tokens_in_flight=self.gateway.tokens_in_flight,
+            spent_tokens=self.gateway.spent_tokens,
+            unusable=self.gateway.unusable,
+            server=view,
+        )
+
+    def _enter(self, action: ServeAction, view: ServerView) -> None:
+        """Enter what is in force, who waits and runs, and what the server told."""
+        pool_tokens = self._engine.deployment.pool_blocks(action.quantization_tier)
+        self._books.put_in_force(action, self._in_force, pool_tokens=pool_tokens)
+        self._in_force = action
         self._books.enter_line(self.gateway.waiting, self.gateway.in_flight)
+        if view.span is not None:
+            self._books.enter_server(view.span, action, pool_tokens=pool_tokens)
+
+    def _measured_weights(
+        self, weights: npt.NDArray[np.float64], view: ServerView
+    ) -> npt.NDArray[np.float64]:
+        """The weights without the terms that a server which fell silent does not tell."""
+        if view.span is not None or not self.actuator.tells_metrics:
+            return weights
+        measured = weights.copy()
+        measured[:, [TERMS.index(term) for term in (*TOLD_TERMS, *POOL_TERMS)]] = 0.0
+        return measured
+
+    def _measure(self, weights: npt.NDArray[np.float64]) -> None:
+        """Measure what was entered, and tell the actuator who was served as promised."""
+        engine = self._engine
         measure_entered_window(
             engine.state,
             engine.deployment.fleet,
@@ -179,17 +234,15 @@ class _RealEpisode:
             weights,
             self.task.window_s,
         )
-        return WindowFacts(
-            events=events,
-            lag_s=lag_s,
-            paused_s=paused_s if busy_before else 0.0,
-            tokens_in_flight=self.gateway.tokens_in_flight,
-            spent_tokens=self.gateway.spent_tokens,
-            unusable=self.gateway.unusable,
-        )
+        measured = engine.state.metrics[0]
+        met = sum(int(measured[f"met_{each}"]) for each in range(CLASSES))
+        decided = sum(int(measured[f"decided_{each}"]) for each in range(CLASSES))
+        self.actuator.judge(met=met, missed=decided - met + int(measured["overdue"]))
 
     async def close(self) -> None:
-        """Cut what is in flight and put the server back."""
+        """Cut what is in flight, a window too, and put the server back."""
+        if self._window is not None:
+            self._window.cancel()
         await self.gateway.close()
         await self.actuator.restore()
 
@@ -204,7 +257,9 @@ class _RealEpisode:
         rng = stream(self.prompt_seed, f"real/prompt/{call.index}")
         prompt = make_prompt(scale.words(call.prompt_tokens), rng)
         client = self._connection.client(self._deployments[key])
-        return await client.generate(prompt, call.output_tokens, on_tokens)
+        return await client.generate(
+            prompt, call.output_tokens, on_tokens, priority=call.priority_class
+        )
 
 
 def _calls(requests: RequestBatch) -> list[Call]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmserve_env.errors import EpisodeNotStartedError, NotReplayableError
 from llmserve_env.models import GradeReport, ResetOptions, ServeObservation
-from llmserve_env.tasks import Catalogue
+from llmserve_env.tasks import Catalogue, TaskSpec
 from server.graded import GradedEnvironment
 from server.real_actuator import gateway_knobs
 from server.real_connection import RealConnection
@@ -16,6 +16,7 @@ from server.real_environment import RealEnvironment
 from server.real_measure import compile_ahead
 from server.real_report import server_report
 from server.real_settings import RealSettings, shown_url
+from server.real_vllm import vllm_knobs
 
 
 class RealPlay(GradedEnvironment):
@@ -51,13 +52,26 @@ class RealPlay(GradedEnvironment):
         self._real.close()
 
 
-def open_real_server(
-    settings: RealSettings, catalogue: Catalogue
-) -> tuple[Callable[[], GradedEnvironment], dict[str, Any]]:
-    """What makes environments that play on these settings' server, and what /info says of it."""
+class RealServer(NamedTuple):
+    """A real server that is played on.
+
+    Attributes:
+        make_environment: Makes environments that play there.
+        facts: What /info says of it.
+        close: Gives up what is played and leaves the server as it was found.
+    """
+
+    make_environment: Callable[[], GradedEnvironment]
+    facts: dict[str, Any]
+    close: Callable[[], None]
+
+
+def open_real_server(settings: RealSettings, catalogue: Catalogue) -> RealServer:
+    """The server of these settings; nothing is sent yet."""
     compile_ahead(catalogue.tasks[0])
     connection = RealConnection(settings)
-    return partial(RealPlay, connection), describe_real(settings, catalogue)
+    facts = describe_real(settings, catalogue)
+    return RealServer(partial(RealPlay, connection), facts, connection.close)
 
 
 def describe_real(settings: RealSettings, catalogue: Catalogue) -> dict[str, Any]:
@@ -75,10 +89,20 @@ def describe_real(settings: RealSettings, catalogue: Catalogue) -> dict[str, Any
                 "real_max_tokens_per_episode",
                 "real_request_timeout_s",
                 "real_client_lag_limit_ms",
+                "real_temperature",
+                "real_lease_s",
+                "real_watchdog_windows",
+                "real_watchdog_slo_fraction",
             }
         ),
-        "tasks": {
-            task.task_id: server_report(gateway_knobs(settings, task))
-            for task in catalogue.playable
-        },
+        "tasks": {task.task_id: _describe_task(settings, task) for task in catalogue.playable},
     }
+
+
+def _describe_task(settings: RealSettings, task: TaskSpec) -> dict[str, Any]:
+    is_told = settings.real_control_url is not None
+    return server_report(
+        vllm_knobs(settings, task) if is_told else gateway_knobs(settings, task),
+        knows_pool=is_told or settings.real_kv_pool_tokens is not None,
+        is_told=is_told,
+    )

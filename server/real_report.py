@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from server.real_actuator import KnobReport
-from server.real_calls import WindowEvents
+from server.real_calls import ServerView, WindowEvents
 from server.real_failures import Failure
 
-# What no client of OpenAI's protocol can see, and the terms of the reward that rest on it.
+# What neither a client of OpenAI's protocol nor a server's metrics tell.
 NEVER_MEASURED_FIELDS: Final = (
     "gpu_memory_used_gb",
     "gpu_memory_reserved_gb",
     "gpu_busy_fraction",
     "estimated_cost_per_1k",
     "cost_so_far",
-    "spec_acceptance_rate",
-    "eviction_events",
 )
-NEVER_MEASURED_TERMS: Final = ("cost", "preemption")
+# What a server's metrics tell and no client sees.
+TOLD_FIELDS: Final = ("spec_acceptance_rate", "eviction_events")
+POOL_FIELDS: Final = ("kv_cache_occupancy",)
+# The terms of the reward that rest on each of these.
+NEVER_MEASURED_TERMS: Final = ("cost",)
+TOLD_TERMS: Final = ("preemption",)
+POOL_TERMS: Final = ("memory",)
 MS_PER_S: Final = 1e3
 
 
@@ -36,6 +40,7 @@ class WindowFacts:
         tokens_in_flight: Reserved at the end of the window.
         spent_tokens: Of the episode's budget, so far.
         unusable: Why nothing is sent any more, if so.
+        server: What the server told of itself.
     """
 
     events: WindowEvents
@@ -44,24 +49,34 @@ class WindowFacts:
     tokens_in_flight: int
     spent_tokens: int
     unusable: Failure | None
+    server: ServerView
 
 
-def unmeasured_fields(knobs: Mapping[str, KnobReport]) -> tuple[str, ...]:
-    """The fields of an observation that are None."""
-    return NEVER_MEASURED_FIELDS + (() if _has_pool(knobs) else ("kv_cache_occupancy",))
+def unmeasured_fields(*, knows_pool: bool, is_told: bool) -> tuple[str, ...]:
+    """The fields of an observation that are None.
+
+    Args:
+        knows_pool: Whether the tokens of the KV cache, and those held there, are known.
+        is_told: Whether the server's metrics were read.
+    """
+    told = () if is_told else TOLD_FIELDS
+    return NEVER_MEASURED_FIELDS + told + (() if knows_pool else POOL_FIELDS)
 
 
-def unmeasured_terms(knobs: Mapping[str, KnobReport]) -> tuple[str, ...]:
+def unmeasured_terms(*, knows_pool: bool, is_told: bool) -> tuple[str, ...]:
     """The terms of the reward that do not count."""
-    return NEVER_MEASURED_TERMS + (() if _has_pool(knobs) else ("memory",))
+    told = () if is_told else TOLD_TERMS
+    return NEVER_MEASURED_TERMS + told + (() if knows_pool else POOL_TERMS)
 
 
-def server_report(knobs: Mapping[str, KnobReport]) -> dict[str, Any]:
-    """What holds for every window."""
+def server_report(
+    knobs: Mapping[str, KnobReport], *, knows_pool: bool, is_told: bool
+) -> dict[str, Any]:
+    """What there is to say of the server and its knobs."""
     return {
         "knobs_not_acting": {name: knob.how for name, knob in knobs.items() if not knob.acts},
-        "unmeasured_fields": list(unmeasured_fields(knobs)),
-        "unmeasured_reward_terms": list(unmeasured_terms(knobs)),
+        "unmeasured_fields": list(unmeasured_fields(knows_pool=knows_pool, is_told=is_told)),
+        "unmeasured_reward_terms": list(unmeasured_terms(knows_pool=knows_pool, is_told=is_told)),
     }
 
 
@@ -69,13 +84,15 @@ def window_report(facts: WindowFacts, *, lag_limit_ms: float) -> dict[str, Any]:
     """What one window says of itself.
 
     It is invalid, `invalid_because`, if the client's event loop was late (`client_lag`: all times
-    are suspect) or if requests were in flight while the controller was thinking
-    (`controller_paused`: they had time that no window shows).
+    are suspect), if requests were in flight while the controller was thinking
+    (`controller_paused`: they had time that no window shows), or if the server's knobs could not be
+    moved (`control_lost`: it is not known what was in force).
     """
     events = facts.events
     reasons = {
         "client_lag": facts.lag_s * MS_PER_S > lag_limit_ms,
         "controller_paused": facts.paused_s * MS_PER_S > lag_limit_ms,
+        "control_lost": facts.server.problem is not None,
     }
     invalid = [reason for reason, holds in reasons.items() if holds]
     return {
@@ -94,8 +111,5 @@ def window_report(facts: WindowFacts, *, lag_limit_ms: float) -> dict[str, Any]:
             if events.planned_prompt_tokens
             else None
         ),
+        **facts.server.report,
     }
-
-
-def _has_pool(knobs: Mapping[str, KnobReport]) -> bool:
-    return knobs["kv_budget_fraction"].acts

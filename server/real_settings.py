@@ -35,6 +35,9 @@ Urls = Annotated[dict[QuantizationTier, Url], BeforeValidator(_parse_urls)]
 OptionalUrl = Annotated[Url | None, BeforeValidator(_empty_is_unset)]
 OptionalName = Annotated[str | None, BeforeValidator(_empty_is_unset)]
 OptionalKey = Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)]
+OptionalTemperature = Annotated[
+    Annotated[float, Field(ge=0.0, le=2.0)] | None, BeforeValidator(_empty_is_unset)
+]
 
 
 class RealSettings(BaseModel):
@@ -94,6 +97,39 @@ class RealSettings(BaseModel):
         gt=0.0,
         description="A window in which this client's event loop was later than that is invalid.",
     )
+    real_temperature: OptionalTemperature = Field(
+        default=None, description="Of the answers; the server's own if left out."
+    )
+    real_control_url: OptionalUrl = Field(
+        default=None,
+        description="Control channel of the vLLM at LLMSERVE_REAL_BASE_URL, which runs the plugin "
+        "in vllm_plugin/: with it the knobs act in the engine itself.",
+    )
+    real_tier_control_urls: Urls = Field(
+        default_factory=dict, description="The same of every server in LLMSERVE_REAL_TIER_URLS."
+    )
+    real_control_token: OptionalKey = Field(
+        default=None, description="What the control channels ask for, if they do."
+    )
+    real_lease_s: float = Field(
+        default=10.0,
+        ge=3.0,
+        le=600.0,
+        description="vLLM's defaults come back so long after this process was last heard of.",
+    )
+    real_watchdog_windows: int = Field(
+        default=20,
+        ge=0,
+        le=10_000,
+        description="After so many windows of collapsed objectives in a row vLLM's defaults are "
+        "in force for as many; 0: never.",
+    )
+    real_watchdog_slo_fraction: float = Field(
+        default=0.1,
+        ge=0.0,
+        le=1.0,
+        description="Objectives have collapsed where a smaller share of requests meets them.",
+    )
 
     @model_validator(mode="after")
     def _can_be_reached(self) -> Self:
@@ -104,6 +140,32 @@ class RealSettings(BaseModel):
         if self.real_base_url is None and self.openai_api_key is None:
             raise ValueError(
                 "LLMSERVE_MODE=real needs LLMSERVE_REAL_BASE_URL, or OPENAI_API_KEY for OpenAI"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_controlled(self) -> Self:
+        if self.real_control_url is None:
+            if self.real_tier_control_urls:
+                raise ValueError(
+                    "LLMSERVE_REAL_TIER_CONTROL_URLS needs LLMSERVE_REAL_CONTROL_URL, the channel "
+                    "of the server at LLMSERVE_REAL_BASE_URL"
+                )
+            return self
+        if self.real_provider != "vllm" or self.real_base_url is None:
+            raise ValueError(
+                "LLMSERVE_REAL_CONTROL_URL needs LLMSERVE_REAL_PROVIDER=vllm and "
+                "LLMSERVE_REAL_BASE_URL"
+            )
+        if set(self.real_tier_control_urls) != set(self.real_tier_urls):
+            raise ValueError(
+                "LLMSERVE_REAL_TIER_CONTROL_URLS must name the tiers of LLMSERVE_REAL_TIER_URLS: "
+                f"{', '.join(self.real_tier_urls) or 'none'}"
+            )
+        if self.real_split_urls or self.real_kv_pool_tokens is not None:
+            raise ValueError(
+                "LLMSERVE_REAL_CONTROL_URL excludes LLMSERVE_REAL_SPLIT_URLS, whose servers have "
+                "no channel, and LLMSERVE_REAL_KV_POOL_TOKENS, which the channel tells"
             )
         return self
 

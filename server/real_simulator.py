@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from llmserve_env.errors import InvalidInputError, LLMServeError, NotReplayableError
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
+from server.real_calls import DeploymentKey
 from server.real_connection import RealConnection
 from server.real_engine import RealEngine
 from server.real_probe import check_alive, measure_prompt_scale, measure_rate_scale
 from server.real_prompts import PromptScale
 from server.real_traffic import Traffic, plan_traffic
+from server.real_vllm import VllmActuator
+from server.real_vllm_servers import VllmServers, open_vllm_servers
 from simulator.records import FloatArray
 from simulator.reward import TERMS
 from simulator.state import GAIN_TERMS
@@ -29,6 +34,7 @@ class RealSimulator(TraceSimulator):
         super().__init__()
         self._connection = connection
         self.traffic: Traffic | None = None
+        self._servers: VllmServers | None = None
 
     @property
     def engine(self) -> RealEngine:
@@ -51,11 +57,14 @@ class RealSimulator(TraceSimulator):
         self._connection.hold(self)
         try:
             self._end()
+            self._connection.finish_started()
             settings = self._connection.settings
-            questions = len(settings.deployments(spec.default_action.quantization_tier)) + 2
+            questions = 2 * len(settings.deployments(spec.default_action.quantization_tier)) + 2
             limit_s = questions * settings.real_request_timeout_s + PROBE_LIMIT_S
             scale = self._connection.run(self._probe(spec), limit_s=limit_s)
             self.traffic = plan_traffic(spec, traffic_seed, settings, rate_scale=scale)
+            if self._servers is not None:
+                self._engine = None  # it would belong to the servers of the episode before
             self.load(self.traffic.task, self.traffic.requests, seed)
             self.engine.seed_prompts(traffic_seed)
         except LLMServeError:
@@ -95,9 +104,27 @@ class RealSimulator(TraceSimulator):
     def _end(self) -> None:
         if self._engine is not None:
             self.engine.end()
+        if self._servers is not None:
+            self._connection.start(self._servers.close())
+            self._servers = None
 
     def _make_engine(self, task: TaskSpec) -> RealEngine:
-        return RealEngine(task, self._connection)
+        settings, servers = self._connection.settings, self._servers
+        if servers is None:
+            pool_tokens = settings.real_kv_pool_tokens
+            return RealEngine(task, self._connection, pool_tokens=pool_tokens)
+        key = (task.default_action.quantization_tier, False)
+        return RealEngine(
+            task,
+            self._connection,
+            make_actuator=partial(VllmActuator, servers=servers, canary=self._ask_for_tokens),
+            pool_tokens=servers[key].found.engine.started_with.pool_tokens,
+        )
+
+    async def _ask_for_tokens(self, key: DeploymentKey) -> None:
+        tier = self.task.default_action.quantization_tier
+        url = self._connection.settings.deployments(tier)[key]
+        await check_alive(self._connection.client(url), url)
 
     async def _probe(self, task: TaskSpec) -> float:
         """The factor on the task's rate, after a look whether every deployment answers."""
@@ -105,6 +132,9 @@ class RealSimulator(TraceSimulator):
         deployments = settings.deployments(task.default_action.quantization_tier)
         for url in dict.fromkeys(deployments.values()):
             await check_alive(connection.client(url), url)
+        if settings.real_control_url is not None:
+            tier = task.default_action.quantization_tier
+            self._servers = await open_vllm_servers(settings, tier)
         url = deployments[task.default_action.quantization_tier, False]
         client = connection.client(url)
         if connection.prompt_scale is None:

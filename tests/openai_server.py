@@ -118,10 +118,12 @@ class OpenAIServer:
     Attributes:
         url: For the client's base_url, with /v1.
         requests: Of every POST: `path`, `headers` (lower case), `body`.
+        metrics: What GET /metrics answers, if anything.
     """
 
     url: str
     requests: list[dict] = field(default_factory=list)
+    metrics: str | None = None
     _scripts: dict[str, list[Reply]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     closing: threading.Event = field(default_factory=threading.Event)
@@ -179,6 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Httpd
 
     def do_GET(self):
+        if self.path == "/metrics" and self.server.fake.metrics is not None:
+            self._whole(self.server.fake.metrics.encode())
+            return
         models = [{"id": name, "object": "model"} for name in self.server.fake.models()]
         self._whole(json.dumps({"object": "list", "data": models}).encode())
 

@@ -77,3 +77,36 @@ def test_a_url_alone_makes_one_deployment():
     settings = RealSettings(mode="real", real_model="m", real_base_url="http://a/v1")
 
     assert settings.deployments("FP16") == {("FP16", False): "http://a/v1"}
+
+
+CONTROLLED = REAL | {
+    "LLMSERVE_REAL_PROVIDER": "vllm",
+    "LLMSERVE_REAL_BASE_URL": "http://a/v1",
+    "LLMSERVE_REAL_CONTROL_URL": "http://a:8900",
+}
+
+
+def test_a_vllm_is_controlled_where_its_channel_is_named():
+    settings = Settings.from_environ(CONTROLLED | {"LLMSERVE_REAL_CONTROL_TOKEN": "secret-token"})
+
+    assert settings.real_control_url == "http://a:8900"
+    assert "secret-token" not in f"{settings!r}"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"LLMSERVE_REAL_PROVIDER": "openai"}, "needs LLMSERVE_REAL_PROVIDER=vllm"),
+        ({"LLMSERVE_REAL_TIER_URLS": "INT8=http://b/v1"}, "must name the tiers of"),
+        ({"LLMSERVE_REAL_SPLIT_URLS": "FP16=http://b/v1"}, "excludes LLMSERVE_REAL_SPLIT_URLS"),
+        ({"LLMSERVE_REAL_KV_POOL_TOKENS": "1000"}, "excludes .* LLMSERVE_REAL_KV_POOL_TOKENS"),
+        ({"LLMSERVE_REAL_LEASE_S": "1"}, "LLMSERVE_REAL_LEASE_S: .* greater than or equal to 3"),
+        (
+            {"LLMSERVE_REAL_CONTROL_URL": "", "LLMSERVE_REAL_TIER_CONTROL_URLS": "INT8=http://b"},
+            "LLMSERVE_REAL_TIER_CONTROL_URLS needs LLMSERVE_REAL_CONTROL_URL",
+        ),
+    ],
+)
+def test_a_channel_that_does_not_fit_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        Settings.from_environ(CONTROLLED | change)
