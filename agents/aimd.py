@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.knobs import LARGEST_KV, KnobMenu, clip_cap, clip_kv
+from agents.knobs import LARGEST_KV, KnobMenu, clip_cap, clip_kv, kv_in_use
 from agents.rules import load_rules
 from llmserve_env.models import ServeAction, ServeObservation
 from llmserve_env.tasks import TaskSpec
@@ -55,7 +55,7 @@ class AimdAgent:
 
     def _move_kv(self, observation: ServeObservation) -> None:
         rules = self._rules
-        wanted = rules.kv_over_use * observation.kv_cache_occupancy + rules.kv_base
-        if observation.eviction_events > 0 or observation.binding_constraint == "kv":
+        wanted = rules.kv_over_use * kv_in_use(observation) + rules.kv_base
+        if (observation.eviction_events or 0) > 0 or observation.binding_constraint == "kv":
             wanted = max(wanted, rules.kv_growth * self._kv)
         self._kv = min(max(wanted, rules.kv_shrink * self._kv), LARGEST_KV)

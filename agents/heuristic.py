@@ -6,7 +6,7 @@ import math
 from collections import deque
 from typing import Final
 
-from agents.knobs import LARGEST_KV, SMALLEST_KV, KnobMenu, Setting, clip_kv
+from agents.knobs import LARGEST_KV, SMALLEST_KV, KnobMenu, Setting, clip_kv, kv_in_use
 from agents.load_estimate import LoadEstimate
 from agents.rules import load_rules
 from llmserve_env.action_encoding import LEVELS
@@ -93,7 +93,7 @@ class HeuristicAgent:
 
     def _kv_tokens(self, observation: ServeObservation) -> float:
         """KV in use, and the prompts that wait or came last."""
-        held = observation.kv_cache_occupancy * self._pool_tokens[self._setting.quantization_tier]
+        held = kv_in_use(observation) * self._pool_tokens[self._setting.quantization_tier]
         prompt = observation.mean_prompt_length or self._load.mean_prompt_tokens
         return held + (observation.queue_depth + observation.arrived_requests) * prompt
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from llmserve_env.action_encoding import LEVELS
-from llmserve_env.models import KNOBS, QuantizationTier, ServeAction
+from llmserve_env.models import KNOBS, QuantizationTier, ServeAction, ServeObservation
 from llmserve_env.tasks import TaskSpec
 from simulator.deployment import build_deployment
 
@@ -80,3 +80,12 @@ def clip_cap(cap: float) -> int:
 def clip_kv(fraction: float) -> float:
     """The KV budget within the contract's range next to a number, in hundredths."""
     return round(min(max(fraction, SMALLEST_KV), LARGEST_KV) * KV_STEPS_PER_ONE) / KV_STEPS_PER_ONE
+
+
+def kv_in_use(observation: ServeObservation) -> float:
+    """Share of the KV pool in use; 0 where a real server does not tell.
+
+    Such a server's KV budget does not act either, so whatever is made of it does no harm.
+    """
+    told: float | None = observation.kv_cache_occupancy
+    return told or 0.0

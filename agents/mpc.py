@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from agents.knobs import kv_in_use
 from agents.planning import FloatArray, Futures, Moves
 from agents.simple import BestConstantAgent
 from agents.twin import Twin
@@ -65,6 +66,6 @@ class MpcAgent:
     ) -> FloatArray:
         """(candidates,), on one twin's guess."""
         asked = schedules.copy()
-        asked[..., ACTION_KV_BUDGET] -= observation.kv_cache_occupancy - twin.kv_used_fraction
+        asked[..., ACTION_KV_BUDGET] -= kv_in_use(observation) - twin.kv_used_fraction
         np.clip(asked[..., ACTION_KV_BUDGET], LEAST_KV, 1.0, out=asked[..., ACTION_KV_BUDGET])
         return self._futures.returns(twin.forecast(HORIZON), asked)

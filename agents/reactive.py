@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.knobs import KnobMenu, Setting, clip_cap, clip_kv
+from agents.knobs import KnobMenu, Setting, clip_cap, clip_kv, kv_in_use
 from agents.load_estimate import LoadEstimate
 from agents.reactive_parameters import ReactiveParameters
 from agents.tuned_files import TunedReactive, choices_for
@@ -53,7 +53,7 @@ class ReactiveAgent:
         """The action for the smoothed load, the running batch and the KV in use."""
         self._follow_load(observation)
         parameters, load, tiers = self._parameters, self._load, self._menu.tiers
-        used = observation.kv_cache_occupancy * self._pools[tiers[self._tier]]
+        used = kv_in_use(observation) * self._pools[tiers[self._tier]]
         self._switch()
         tier = tiers[self._tier]
         wanted = parameters.kv_per_used * used + parameters.kv_per_load * load + parameters.kv_base
