@@ -2,9 +2,11 @@
 
     uv run python evaluate.py --agent reactive --task all --episodes 20
     uv run python evaluate.py --agent my_module:MyAgent --task bursty_workload --json result.json
+    uv run python evaluate.py --agent ppo --task trace:mine:ttft_ms=500
 
 Score: 0.5 is the best constant action, 1 the clairvoyant planner, 0 random actions; a ratio of
-means over the seeds. Variants (`--task variants`) have raw scores only. Exit status: 1 if an
+means over the seeds. Variants (`--task variants`) and traces have raw scores only; the best
+constant of a trace is that of the task on whose deployment it is played. Exit status: 1 if an
 agent's score is below `--fail-under`, 2 if the arguments are wrong, 130 if interrupted.
 """
 
@@ -43,6 +45,7 @@ from grader.scoring import clipped, score_unclipped
 from llmserve_env.errors import InvalidInputError, LLMServeError
 from llmserve_env.splits import SPLITS, split_seeds
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
+from server.settings import use_traces_of_environment
 
 BASELINES: Final = ("random", "vllm_default", "heuristic", "best_constant", "reactive")
 PLAIN_WIDTH: Final = 140  # columns where the output is no terminal
@@ -305,6 +308,7 @@ def _count(text: str) -> int:
 def main(argv: Sequence[str]) -> int:
     """The exit status."""
     arguments = parse_arguments(argv)
+    use_traces_of_environment()
     try:
         return run(arguments)
     except LLMServeError as error:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Final
 
 from agents.base import Accountable, Agent
@@ -20,6 +21,7 @@ from llmserve_env.errors import InvalidInputError, LLMServeError
 from llmserve_env.gym_env import Episodes
 from llmserve_env.models import MAX_SEED, ServeObservation
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
+from llmserve_env.traces import traces_folder, use_traces_folder
 from simulator.environment import ServingEnvironment
 from simulator.reward import TERMS
 from simulator.rng import stream
@@ -210,7 +212,9 @@ def _players(processes: int) -> Iterator[Player]:
         return
     # Spawned, not forked: a forked child of a threaded process may wait for ever.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_start_child, initargs=(traces_folder(),)
+    )
     before = set(multiprocessing.active_children())
     try:
         yield lambda jobs: pool.map(play_job, jobs)
@@ -222,6 +226,7 @@ def _players(processes: int) -> Iterator[Player]:
     pool.shutdown()
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the parent, which ends its children."""
+def _start_child(traces: Path) -> None:
+    """Look for traces where the parent does; leave Ctrl-C to it, which ends its children."""
+    use_traces_folder(traces)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

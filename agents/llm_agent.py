@@ -106,10 +106,7 @@ class LlmAgent:
         )
 
     def _meets(self, observation: ServeObservation) -> bool:
-        rate = observation.slo_compliance_rate
-        return observation.overdue_requests == 0 and (
-            rate is None or rate >= self._settings.alarm_below
-        )
+        return meets_objectives(observation, self._settings.alarm_below)
 
     def _decide(self, observation: ServeObservation) -> None:
         decision = self._decider.decide(self._prompt, self._action)
@@ -122,6 +119,12 @@ class LlmAgent:
     def _prompt(self, advice: str) -> Prompt:
         left = self._settings.max_decisions - self.tally.decisions + 1
         return self._briefing.prompt([*self._windows], decisions_left=left, advice=advice)
+
+
+def meets_objectives(observation: ServeObservation, alarm_below: float) -> bool:
+    """Whether nobody is overdue, and this share of the requests decided met their objectives."""
+    rate = observation.slo_compliance_rate
+    return observation.overdue_requests == 0 and (rate is None or rate >= alarm_below)
 
 
 def _failures(tally: Tally) -> list[tuple[str, int]]:

@@ -46,16 +46,20 @@ COLUMNS: Final = {
 
 
 class Briefing:
-    """All that a model is told about one task, made once per episode."""
+    """All that a model is told about one task, made once per episode.
+
+    Attributes:
+        facts: What holds for the whole episode: deployment, objectives, reward, knobs.
+    """
 
     def __init__(self, menu: KnobMenu, reader: ActionReader) -> None:
         """Write what holds for the whole episode."""
         self._task = menu.task
         self._moving = [knob for knob in KNOBS if menu.moves(knob)]
         self._tool = reader.schema
-        self._system = "\n".join(
-            [*_deployment_lines(menu.task), *_reward_lines(menu), *self._knob_lines()]
-        )
+        lines = [*_deployment_lines(menu.task), *_reward_lines(menu), *_knob_lines(reader)]
+        self.facts = "\n".join(lines)
+        self._system = f"{self.facts}\n{self._how_to_answer()}"
 
     def prompt(
         self, windows: Sequence[ServeObservation], *, decisions_left: int, advice: str = ""
@@ -67,34 +71,41 @@ class Briefing:
             decisions_left: This one included.
             advice: What was wrong with the last answer, if it was refused.
         """
-        last = windows[-1]
-        played = [row for row in windows if row.step_index > 0]
-        lines = ["Nothing was served yet."] if not played else _table(played)
-        lines += [
-            f"In force: {self._knobs(last.config)}",
-            *([_state_line(self._task, last)] if played else []),
-            f"Left: {self._task.windows - last.step_index} windows, {decisions_left} decisions.",
-        ]
+        left = self._task.windows - windows[-1].step_index
+        lines = [self.situation(windows), f"Left: {left} windows, {decisions_left} decisions."]
         if advice:
             lines.append(f"Your last answer was refused: {advice}.")
         return Prompt(system=self._system, user="\n".join(lines), tool=self._tool)
 
+    def situation(self, windows: Sequence[ServeObservation]) -> str:
+        """The windows as a table, what is in force, what the last one lost; arguments as above."""
+        last = windows[-1]
+        played = [row for row in windows if row.step_index > 0]
+        lines = ["Nothing was served yet."] if not played else _table(played)
+        lines.append(f"In force: {self._knobs(last.config)}")
+        if played:
+            lines.append(_state_line(self._task, last))
+        return "\n".join(lines)
+
     def _knobs(self, action: ServeAction) -> str:
         return json.dumps({knob: getattr(action, knob) for knob in self._moving})
 
-    def _knob_lines(self) -> list[str]:
-        properties = self._tool["properties"]
-        lines = [
-            f"- {name}: {_range(schema)} {schema['description']}"
-            for name, schema in properties.items()
-        ]
+    def _how_to_answer(self) -> str:
         example = {self._moving[0]: getattr(self._task.default_action, self._moving[0]), HOLD: 10}
-        return [
-            "Knobs; those left out stay as they are:",
-            *lines,
+        return (
             f"Call {TOOL} once. If you cannot call tools, answer with the JSON object of its "
-            f"arguments alone, such as {json.dumps(example)}",
-        ]
+            f"arguments alone, such as {json.dumps(example)}"
+        )
+
+
+def _knob_lines(reader: ActionReader) -> list[str]:
+    return [
+        "Knobs; those left out stay as they are:",
+        *(
+            f"- {name}: {_range(schema)} {schema['description']}"
+            for name, schema in reader.schema["properties"].items()
+        ),
+    ]
 
 
 def _range(schema: dict[str, object]) -> str:

@@ -56,7 +56,11 @@ class LoadEstimate:
         """Work that arrived in the last window over what the tier can do; 1 is all it can."""
         if self._window_prompt is None:
             return 0.0
-        return self._arrival_rps * self.request_s(tier, self._window_prompt) / self._gpus
+        return self.offered(tier, self._arrival_rps, self._window_prompt)
+
+    def offered(self, tier: QuantizationTier, arrival_rps: float, prompt_tokens: float) -> float:
+        """Work of requests that arrive at this rate over what the tier can do."""
+        return arrival_rps * self.request_s(tier, prompt_tokens) / self._gpus
 
     def queued_s(self, tier: QuantizationTier) -> float:
         """Seconds that the whole deployment needs in this tier for what waits."""

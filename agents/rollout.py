@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from agents.base import Agent, Clairvoyant
+from agents.episode_summary import COLUMNS, summarise_windows
+from llmserve_env.charts.episode import Track, episode_panels
+from llmserve_env.charts.figures import figures, framed, style
+from llmserve_env.charts.tables import table
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.gym_env import Episodes, observation_of
 from llmserve_env.models import ServeAction, ServeObservation
 from llmserve_env.tasks import TaskSpec
 from simulator.environment import ServingEnvironment
 from simulator.reward import TERMS
+
+# Whose line it is where an episode is drawn alone.
+EPISODE: Final = "episode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,8 @@ class Episode:
         rewards: (windows,) float64 in [-1, 1].
         terms: (windows, 9) float64 in [0, 1], the reward's terms in the order of TERMS.
         last: The observation after the last window.
+        task: The task, complete.
+        windows: The observation after every window.
     """
 
     task_id: str
@@ -37,11 +46,22 @@ class Episode:
     rewards: npt.NDArray[np.float64]
     terms: npt.NDArray[np.float64]
     last: ServeObservation
+    task: TaskSpec = field(repr=False)
+    windows: tuple[ServeObservation, ...] = field(repr=False)
 
     @property
     def mean_reward(self) -> float:
         """The mean reward of a window: the raw score of the episode."""
         return float(self.rewards.mean())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the episode's numbers in a row, and six charts."""
+        summary = summarise_windows(self.windows, window_s=self.task.window_s)
+        row = [f"{self.task.name}, seed {self.seed}", *(c.text(summary) for c in COLUMNS)]
+        head = ["episode", *(column.heading for column in COLUMNS)]
+        numbers = framed(table(head, [row], caption="The episode in numbers"))
+        charts = figures(episode_panels(self.task, [Track(EPISODE, self.windows)]))
+        return f"{style()}{numbers}{charts}"
 
 
 def play_episode(
@@ -76,12 +96,14 @@ def play_episode(
             raise InvalidInputError("an agent that sees the future plays in process only")
         agent.watch(episodes)
     actions: list[ServeAction] = []
+    windows: list[ServeObservation] = []
     rewards: list[float] = []
     terms: list[list[float]] = []
     while not observation.done:
         action = agent.act(observation)
         observation = observation_of(episodes.step(action))
         actions.append(action)
+        windows.append(observation)
         rewards.append(float(observation.reward or 0.0))
         terms.append([observation.metadata["reward_terms"][term] for term in TERMS])
         if on_window is not None:
@@ -93,4 +115,6 @@ def play_episode(
         rewards=np.array(rewards),
         terms=np.array(terms),
         last=observation,
+        task=task,
+        windows=tuple(windows),
     )

@@ -45,6 +45,17 @@ class UnknownTaskError(LLMServeError):
         super().__init__(f"unknown task_id {task_id!r}; known tasks: {', '.join(known)}")
 
 
+class UnknownTraceError(LLMServeError):
+    """The folder of imported traces holds none of this name."""
+
+    http_status = 422
+    code = "UNKNOWN_TASK"
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        held = ", ".join(known) or "none yet; `llmserve trace import FILE` makes one"
+        super().__init__(f"unknown trace {name!r}; imported and fitted: {held}")
+
+
 class InactiveActionError(LLMServeError):
     """The action moves a knob that the task holds fixed."""
 
@@ -77,8 +88,8 @@ class EpisodeNotStartedError(LLMServeError):
     http_status = 409
     code = "EPISODE_NOT_STARTED"
 
-    def __init__(self) -> None:
-        super().__init__("no episode is running; call reset first")
+    def __init__(self, start: str = "reset") -> None:
+        super().__init__(f"no episode is running; call {start} first")
 
 
 class EpisodeDoneError(LLMServeError):
@@ -87,8 +98,10 @@ class EpisodeDoneError(LLMServeError):
     http_status = 409
     code = "EPISODE_DONE"
 
-    def __init__(self, windows: int) -> None:
-        super().__init__(f"the episode ended after {windows} windows; call reset to start another")
+    def __init__(self, windows: int, start: str = "reset") -> None:
+        super().__init__(
+            f"the episode ended after {windows} windows; call {start} to start another"
+        )
 
 
 class UnknownSessionError(LLMServeError):

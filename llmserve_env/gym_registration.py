@@ -15,14 +15,17 @@ from types import ModuleType
 
 ENTRY_POINT = "simulator.gym_factory:make_gym_env"
 VECTOR_ENTRY_POINT = "simulator.gym_factory:make_vector_env"
+TRACE_ENTRY_POINT = "simulator.gym_factory:make_trace_env"
+VECTOR_TRACE_ENTRY_POINT = "simulator.gym_factory:make_vector_trace_env"
 _GYMNASIUM = "gymnasium"
 
 
 def register_tasks() -> None:
-    """Register every shipped task and variant that Gymnasium does not know yet."""
+    """Register every shipped task and variant, and traces, as far as not known to Gymnasium yet."""
     import gymnasium
 
     from llmserve_env.tasks import shipped_catalogue
+    from llmserve_env.traces import GYMNASIUM_ID
 
     for task in shipped_catalogue().playable:
         if task.gymnasium_id not in gymnasium.registry:
@@ -32,6 +35,12 @@ def register_tasks() -> None:
                 vector_entry_point=VECTOR_ENTRY_POINT,
                 kwargs={"task_id": task.task_id},
             )
+    if GYMNASIUM_ID not in gymnasium.registry:
+        gymnasium.register(
+            GYMNASIUM_ID,
+            entry_point=TRACE_ENTRY_POINT,
+            vector_entry_point=VECTOR_TRACE_ENTRY_POINT,
+        )
 
 
 def register_when_imported() -> None:

@@ -6,13 +6,22 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from llmserve_env.errors import InactiveActionError, UnknownTaskError
 from llmserve_env.models import CLASS_COUNT, KNOBS, ServeAction
-from llmserve_env.workloads import NonNegative, Positive, Spec, WorkloadSpec
+from llmserve_env.traces import (
+    GYMNASIUM_ID,
+    TRACE_PREFIX,
+    TraceOptions,
+    parse_trace_id,
+    trace_file,
+    trace_stream,
+)
+from llmserve_env.workloads import NonNegative, Positive, Spec, Stream, WorkloadSpec
 
 PerClass = Annotated[tuple[Positive, ...], Field(min_length=CLASS_COUNT, max_length=CLASS_COUNT)]
 SpreadFraction = Annotated[float, Field(ge=0.0, le=0.3)]
@@ -111,6 +120,11 @@ class TaskSpec(Spec):
         """The task that policies are tuned for: of a variant the one that it is a variant of."""
         return self.task_id if self.variant_of is None else self.variant_of
 
+    @property
+    def is_trace(self) -> bool:
+        """Whether its traffic is a trace or a fit that a user brought."""
+        return self.task_id.startswith(TRACE_PREFIX)
+
     def check_action(self, action: ServeAction) -> None:
         """Refuse an action that moves a knob which this task holds fixed.
 
@@ -142,15 +156,54 @@ class Catalogue(Spec):
         return self.tasks + self.variants
 
     def get(self, task_id: str) -> TaskSpec:
-        """The task or variant with this id.
+        """The task or variant with this id, or an imported trace as a task: `trace:NAME`.
 
         Raises:
             UnknownTaskError: Naming the tasks that exist.
+            UnknownTraceError: Naming the traces that exist.
+            InvalidInputError: If an option of a trace is unknown or out of range.
         """
         for task in self.playable:
             if task.task_id == task_id:
                 return task
+        if task_id.startswith(TRACE_PREFIX):
+            name, options = parse_trace_id(task_id)
+            return self.trace_task(task_id, trace_file(name), options)
         raise UnknownTaskError(task_id, [task.task_id for task in self.playable])
+
+    def trace_task(self, task_id: str, path: Path, options: TraceOptions) -> TaskSpec:
+        """A trace as a task: the deployment, knobs and reward of a graded one, its own traffic.
+
+        Args:
+            task_id: Of the task that is made.
+            path: The trace, or a fit of one.
+            options: How it is played.
+
+        Raises:
+            UnknownTaskError: If the options name no graded task.
+            InvalidInputError: As `trace_stream`.
+        """
+        graded = {task.task_id: task for task in self.tasks}
+        if options.task not in graded:
+            raise UnknownTaskError(options.task, list(graded))
+        base = graded[options.task]
+        donor = next(each for each in base.workload.streams if isinstance(each, Stream))
+        stream = trace_stream(path, options, donor.acceptance)
+        objectives = {"ttft_ms": options.ttft_ms, "itl_ms": options.itl_ms}
+        changed = {name: values for name, values in objectives.items() if values is not None}
+        traffic = WorkloadSpec(load_low=options.load, load_high=options.load, streams=(stream,))
+        return base.model_copy(
+            update={
+                "task_id": task_id,
+                "name": f"Trace {path.stem}",
+                "description": f"The requests of {path.stem} on the deployment of {base.task_id}.",
+                "gymnasium_id": GYMNASIUM_ID,
+                "slo": base.slo.model_copy(update=changed),
+                "workload": traffic,
+                "variant_of": base.task_id,
+                "moved_from_plan": (),
+            }
+        )
 
 
 def parse_catalogue(text: str, variants: str = "") -> Catalogue:

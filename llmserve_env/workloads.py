@@ -210,12 +210,15 @@ class Replay(Spec):
     """Rows of a recorded parquet trace from a random offset; its lengths and classes are used.
 
     `rate_scale` times the load level and the regime's multiplier may reach 4, never more: beyond
-    that a warped clock no longer resembles the trace.
+    that a warped clock no longer resembles the trace. `keep_fraction` of the requests are kept,
+    drawn at random. With `by_split` the seeds of a split play a stretch of their own.
     """
 
     family: Literal["replay"] = "replay"
     path: str
     rate_scale: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
+    keep_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    by_split: bool = False
 
 
 Arrivals = Annotated[

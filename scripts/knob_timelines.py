@@ -11,19 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.ppo.actions import CAP, DEPTH, KV, PRIORITY, SPLIT, TIER, FloatArray
-from llmserve_env.models import KNOBS, TIERS
-from scripts.svg_axes import (
-    FRAME,
-    GRID,
-    Axes,
+from llmserve_env.charts.axes import FRAME, GRID, Axes, ticks
+from llmserve_env.charts.svg import (
     Box,
+    as_text,
     figure_element,
     line_element,
     polyline,
     rectangle,
     text,
-    ticks,
 )
+from llmserve_env.models import KNOBS, TIERS
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and by the dashes without colour.
 # Drawn in this order; an agent that has no style here is the one that the picture is about.
@@ -153,8 +151,7 @@ def picture(
         x = axes.x_px(value)
         text(figure, x, bottom + 16, f"{value:g}", {"text-anchor": "middle"})
     text(figure, (LEFT_PX + WIDTH_PX) / 2, bottom + 34, "seconds", {"text-anchor": "middle"})
-    ElementTree.indent(figure, " ")
-    return ElementTree.tostring(figure, encoding="unicode") + "\n"
+    return as_text(figure)
 
 
 def _draw(figure: ElementTree.Element, axes: Axes, panel: Panel, window_s: float) -> None:

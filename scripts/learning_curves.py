@@ -12,7 +12,8 @@ from typing import Final
 from xml.etree import ElementTree
 
 from agents.result_files import write_text
-from scripts.svg_axes import Axes, Box, figure_element, line_element, polyline, text
+from llmserve_env.charts.axes import Axes
+from llmserve_env.charts.svg import Box, as_text, figure_element, line_element, polyline, text
 
 # Okabe and Ito's palette: told apart by colour-blind readers, and by the dashes without colour.
 SEED_STYLE: Final = {"stroke": "#56B4E9", "stroke-width": "1"}
@@ -100,8 +101,7 @@ def picture(title: str, curves: Sequence[Curve], anchors: dict[str, Anchors]) ->
             bottom=PANEL_HEIGHT_PX + MARGIN_TOP_PX - MARGIN_BOTTOM_PX,
         )
         _panel(figure, box, task, curves, found)
-    ElementTree.indent(figure, " ")
-    return ElementTree.tostring(figure, encoding="unicode") + "\n"
+    return as_text(figure)
 
 
 def _panel(

@@ -1,4 +1,6 @@
-"""Compares the simulator with measured and published results; writes docs/validation.md.
+"""Compares the simulator with measured and published results.
+
+Writes docs/validation.md, and server/web/fidelity.json for the page.
 
     uv run python -m scripts.validate_simulator
 
@@ -17,6 +19,7 @@ from typing import Final
 
 import numpy as np
 
+from scripts.fidelity_json import Throughput, fidelity_card
 from scripts.validation_runs import (
     SHIPPED_COSTS,
     ClosedLoopResult,
@@ -30,6 +33,7 @@ from simulator.hardware import load_profile
 ROOT: Final = Path(__file__).parent.parent
 DATA: Final = ROOT / "simulator" / "data" / "validation"
 REPORT: Final = ROOT / "docs" / "validation.md"
+CARD: Final = ROOT / "server" / "web" / "fidelity.json"
 TPOT_GATE: Final = 0.04
 THROUGHPUT_GATE: Final = 0.12
 # Acceptance of EAGLE on sharegpt, first position and ratio from one position to the next.
@@ -142,19 +146,24 @@ def sensitivity_section() -> list[str]:
     ]
 
 
-def throughput_section() -> tuple[list[str], list[float]]:
-    """The report's section on published maximum throughputs, and the errors."""
-    lines, errors = [], []
+def throughput_rows() -> list[Throughput]:
+    """The published maximum throughputs beside the simulator's."""
+    rows = []
     for record in _records("published_throughput.csv"):
         lengths = int(record["input_tokens"]), int(record["output_tokens"])
-        published = float(record["output_tokens_per_s"])
         setting = Setting("h100-llama3-8b-fp8-kv", "INT8", *lengths)
         simulated = burst_tokens_per_s(setting, int(record["requests"]))
-        errors.append(simulated / published - 1.0)
-        lines.append(
-            f"| {lengths[0]} | {lengths[1]} | {published:.0f} | {simulated:.0f} "
-            f"| {errors[-1]:+.1%} |"
-        )
+        rows.append(Throughput(*lengths, float(record["output_tokens_per_s"]), simulated))
+    return rows
+
+
+def throughput_section(rows: Sequence[Throughput]) -> list[str]:
+    """The report's section on published maximum throughputs."""
+    lines = [
+        f"| {row.prompt_tokens} | {row.output_tokens} | {row.published_tps:.0f} "
+        f"| {row.simulated_tps:.0f} | {row.error:+.1%} |"
+        for row in rows
+    ]
     head = [
         "## TensorRT-LLM, H100, fp8: published maximum throughput",
         "All requests at once, at most 512 at a time, fp8 weights and KV cache on 80 GB. The page",
@@ -163,12 +172,12 @@ def throughput_section() -> tuple[list[str], list[float]]:
         "",
         "| figure | mean error | mean absolute error | largest |",
         "|---|---|---|---|",
-        _errors_line("output tokens/s (gate: below 12 %)", errors),
+        _errors_line("output tokens/s (gate: below 12 %)", [row.error for row in rows]),
         "",
         "| prompt | output | published tokens/s | simulated | error |",
         "|---|---|---|---|---|",
     ]
-    return head + lines, errors
+    return head + lines
 
 
 def latency_section() -> list[str]:
@@ -205,18 +214,20 @@ def main() -> int:
     """Zero if both gates are met."""
     rows = silicon_rows()
     tpot = mape([row.error("tpot_s") for row in rows])
-    throughput_lines, errors = throughput_section()
-    throughput = mape(errors)
+    throughputs = throughput_rows()
+    throughput = mape([row.error for row in throughputs])
     sections = [
         _summary(tpot, throughput),
         silicon_section(rows),
         sensitivity_section(),
-        throughput_lines,
+        throughput_section(throughputs),
         latency_section(),
         [_limits().rstrip()],
     ]
     report = "\n\n".join("\n".join(section) for section in sections) + "\n"
     REPORT.write_text(report, encoding="utf-8")
+    card = fidelity_card(rows, throughputs, _limits(), gates=(TPOT_GATE, THROUGHPUT_GATE))
+    CARD.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
     print(report)
     return int(tpot >= TPOT_GATE or throughput >= THROUGHPUT_GATE)
 

@@ -6,9 +6,8 @@ import inspect
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from fastapi import FastAPI
 from openenv.core.env_server.http_server import create_app as create_openenv_app
 from openenv.core.env_server.types import ConcurrencyConfig
@@ -17,13 +16,19 @@ from grader.references import shipped_references
 from llmserve_env.tasks import shipped_catalogue
 from server.baseline_routes import baseline_router
 from server.baselines import Baselines
-from server.body_limit import BodyLimit
 from server.docs_routes import ASSETS_PATH, docs_assets, docs_router
+from server.draining import DrainingServer, watch_sockets
 from server.errors import register_error_handlers
 from server.graded import GradedEnvironment
 from server.grader_routes import grader_router
 from server.info_routes import info_router
+from server.jobs import Turns
+from server.live_sockets import LiveSockets
 from server.llm_baseline import LlmBaseline
+from server.logs import configure_logs
+from server.mcp_mount import mount_mcp
+from server.metrics_route import metrics_router
+from server.middleware import add_middleware
 from server.openenv_adapter import (
     DESCRIPTION,
     ENVIRONMENT_NAME,
@@ -34,9 +39,14 @@ from server.openenv_adapter import (
 )
 from server.play_routes import play_router
 from server.sessions import SessionStore
-from server.settings import Settings, publish_for_openenv, read_settings
-from server.socket_guard import LiveSockets, SocketGuard
+from server.settings import Settings, publish_for_openenv, read_settings, use_traces_of
+from server.shutdown import close_at_shutdown
+from server.web.downloads import Downloads, download_router
+from server.web.page import TAB_NAME, PageBuilder
 from simulator.warm_up import warm_up
+
+if TYPE_CHECKING:
+    from server.real_play import RealServer
 
 # The server's own logger: it is set up before the application is imported.
 logger = logging.getLogger("uvicorn.error")
@@ -46,57 +56,82 @@ TITLE = "LLMServeEnv"
 REPLACED_PATHS = {"/reset", "/step", "/state", "/health", "/schema", "/docs", "/redoc"}
 # One episode shared by every visitor, which OpenEnv's own page does not use.
 DROPPED_PATHS = {"/web/reset", "/web/step", "/web/state"}
-SHUTDOWN_GRACE_S = 5
+# Grading takes some of the interpreter's time, which everybody else waits for.
+GRADES_AT_ONCE = 2
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The application, its kernel compiled and every route in place."""
+    configure_logs(settings)
+    use_traces_of(settings)
     logger.info("Loading the engine; the first start compiles it, which takes up to a minute")
     warm_up()
-    make_environment, real = _played_on(settings)
-    app = _openenv_app(settings, make_environment)
+    real = _real_server(settings)
+    make_environment = GradedEnvironment if real is None else real.make_environment
+    downloads = Downloads()
+    app = _openenv_app(settings, make_environment, downloads)
     app.title, app.description = TITLE, DESCRIPTION
     app.contact, app.license_info = None, {"name": "MIT", "identifier": "MIT"}
     unwanted = REPLACED_PATHS | DROPPED_PATHS
     app.router.routes[:] = [
         route for route in app.router.routes if getattr(route, "path", None) not in unwanted
     ]
-    store = SessionStore(limit=settings.max_sessions, ttl_s=settings.session_ttl_s)
-    live = LiveSockets()
+    store = SessionStore(
+        limit=settings.max_sessions,
+        ttl_s=settings.session_ttl_s,
+        limit_per_owner=settings.max_sessions_per_client,
+    )
+    live = app.state.live = LiveSockets(
+        limit_per_client=settings.max_sessions_per_client, ttl_s=settings.session_ttl_s
+    )
+    watch_sockets(app, live)
+    count_sessions, count_sockets = partial(len, store), partial(getattr, live, "count")
+    app.include_router(
+        metrics_router(
+            limit=settings.max_sessions, count_sessions=count_sessions, count_sockets=count_sockets
+        )
+    )
     app.include_router(play_router(store, make_environment))
-    app.include_router(grader_router(store))
+    turns = Turns(at_once=GRADES_AT_ONCE, max_waiting=settings.max_waiting_jobs)
+    app.include_router(grader_router(store, turns))
     app.include_router(
         info_router(
             shipped_catalogue(),
             settings,
             references=shipped_references(),
-            count_sessions=lambda: len(store),
-            count_sockets=lambda: live.count,
-            real=real,
+            count_sessions=count_sessions,
+            count_sockets=count_sockets,
+            real=None if real is None else real.facts,
         )
     )
-    app.include_router(baseline_router(Baselines(), LlmBaseline(settings)))
+    baselines = Baselines(
+        limit_s=settings.baseline_timeout_s, max_waiting=settings.max_waiting_jobs
+    )
+    app.include_router(baseline_router(baselines, LlmBaseline(settings)))
     app.include_router(docs_router(TITLE))
+    app.include_router(download_router(downloads))
     app.mount(ASSETS_PATH, docs_assets())
+    mount_mcp(app, settings, make_environment)
     register_error_handlers(app, retry_after_s=store.retry_after_s)
-    app.add_middleware(SocketGuard, limit_bytes=settings.max_body_bytes, live=live)
-    app.add_middleware(BodyLimit, limit_bytes=settings.max_body_bytes)
+    add_middleware(app, settings, live)
+    if real is not None:
+        close_at_shutdown(app, real.close)
     return app
 
 
-def _played_on(
-    settings: Settings,
-) -> tuple[Callable[[], GradedEnvironment], dict[str, Any] | None]:
-    """What makes the environments that are played in, and what /info says of a real server."""
+def _real_server(settings: Settings) -> RealServer | None:
+    """The real server that is played on, if one is."""
     if settings.mode == "sim":
-        return GradedEnvironment, None
+        return None
     # Here, because it needs the extra `openai`.
     from server.real_play import open_real_server
 
     return open_real_server(settings, shipped_catalogue())
 
 
-def _openenv_app(settings: Settings, make_environment: Callable[[], GradedEnvironment]) -> FastAPI:
+def _openenv_app(
+    settings: Settings, make_environment: Callable[[], GradedEnvironment], downloads: Downloads
+) -> FastAPI:
     publish_for_openenv(settings)
     # openenv-core 0.3.0 knows neither; /schema is ours, so only the page's title is lost.
     known = inspect.signature(create_openenv_app).parameters
@@ -111,20 +146,16 @@ def _openenv_app(settings: Settings, make_environment: Callable[[], GradedEnviro
         concurrency_config=ConcurrencyConfig(
             max_concurrent_envs=settings.max_sessions, session_timeout=settings.session_ttl_s
         ),
+        gradio_builder=PageBuilder(downloads),
+        custom_tab_name=TAB_NAME,
+        custom_tab_primary=True,
         **version_options,
     )
 
 
 def main() -> None:
     """Serve until told to stop."""
-    settings = read_settings()
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level=settings.log_level,
-        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
-    )
+    DrainingServer(app, read_settings(), app.state.live).run()
 
 
 app = create_app(read_settings())

@@ -29,7 +29,7 @@ from agents.llm_settings import DEFAULT_MODEL
 from agents.result_files import write_text
 from llmserve_env.errors import InvalidInputError, LLMServeError, NotAvailableError
 from llmserve_env.gym_env import Episodes
-from llmserve_env.models import GradeReport, ServeAction, ServeObservation
+from llmserve_env.models import GradeReport, RealObservation, ServeAction, ServeObservation
 from llmserve_env.tasks import shipped_catalogue
 from server.baselines import (
     DEFAULT_SEED,
@@ -87,9 +87,12 @@ class HttpEpisodes:
     def _post(self, path: str, body: dict[str, Any]) -> ServeObservation:
         content = _content(self._client.post(path, json=body | self._session))
         try:
-            observation = ServeObservation.model_validate(content["observation"])
+            fields = content["observation"]
+            is_real = "real" in fields["metadata"]
+            kind = RealObservation if is_real else ServeObservation
+            observation = kind.model_validate(fields)
             self._session = {"session_id": str(content["session_id"])}
-        except (KeyError, ValidationError) as error:
+        except (KeyError, TypeError, ValidationError) as error:
             raise InvalidInputError(f"{path}: the server answered no observation") from error
         return observation
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
@@ -19,6 +20,8 @@ from llmserve_env.gym_env import Episodes
 from llmserve_env.models import Seed
 from llmserve_env.splits import split_range
 from llmserve_env.tasks import shipped_catalogue
+from server.jobs import Turns, in_thread
+from server.refusals import BaselineTimeoutError
 from simulator.environment import ServingEnvironment
 
 # Quick ones only: the planners of the registry are played when they are asked for by name.
@@ -66,24 +69,35 @@ class BaselineResponse(Closed):
     tasks: dict[str, dict[str, BaselineResult]]
 
 
-def run_baselines(request: BaselineRequest, episodes: Episodes | None = None) -> BaselineResponse:
+def run_baselines(
+    request: BaselineRequest, episodes: Episodes | None = None, *, limit_s: float = math.inf
+) -> BaselineResponse:
     """Play what is asked for.
 
     Args:
         request: Tasks, seed and agents.
         episodes: Where it is played; a new environment of this process if left out.
+        limit_s: No episode is begun when so much time has passed.
 
     Raises:
+        BaselineTimeoutError: If that is not enough for all of them.
         UnknownTaskError: If there is no such task.
         NotGradedError: If the task is a variant.
         InvalidInputError: If there is no such agent, or it sees the future.
     """
     check_request(request)
     played_in = ServingEnvironment() if episodes is None else episodes
+    deadline_s = time.monotonic() + limit_s
+    tasks: dict[str, dict[str, BaselineResult]] = {task: {} for task in tasks_of(request)}
+    for task_id, results in tasks.items():
+        for name in request.agents:
+            if time.monotonic() >= deadline_s:
+                raise BaselineTimeoutError(limit_s)
+            results[name] = result_of(play_job(Job(name, task_id, request.seed), played_in))
     return BaselineResponse(
         environment_version=shipped_catalogue().environment_version,
         seed=request.seed,
-        tasks={task_id: _play_task(task_id, request, played_in) for task_id in tasks_of(request)},
+        tasks=tasks,
     )
 
 
@@ -129,9 +143,10 @@ def check_request(request: BaselineRequest) -> None:
 class Baselines:
     """Answers kept by what was asked, at most one suite playing at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, limit_s: float, max_waiting: int) -> None:
+        """Give each answer so much time, and let so many wait for theirs."""
         self._answers: OrderedDict[BaselineRequest, BaselineResponse] = OrderedDict()
-        self._lock = asyncio.Lock()
+        self._limit_s, self._turns = limit_s, Turns(at_once=1, max_waiting=max_waiting)
 
     async def answer(self, request: BaselineRequest) -> BaselineResponse:
         """The answer, played off the event loop if it is not known yet.
@@ -141,23 +156,18 @@ class Baselines:
         Raises:
             UnknownTaskError: As `run_baselines`.
             InvalidInputError: As `run_baselines`.
+            BaselineTimeoutError: As `run_baselines`.
+            ServerBusyError: If too many wait already.
         """
         check_request(request)
         if request not in self._answers:
-            async with self._lock:
-                # Whoever waited for the lock may find that the one before asked for the same.
+            async with self._turns.turn():
+                # Whoever waited for a turn may find that the one before asked for the same.
                 if request not in self._answers:
-                    self._answers[request] = await asyncio.to_thread(run_baselines, request)
+                    self._answers[request] = await in_thread(
+                        run_baselines, request, limit_s=self._limit_s
+                    )
         self._answers.move_to_end(request)
         while len(self._answers) > CACHED_ANSWERS:
             self._answers.popitem(last=False)
         return self._answers[request]
-
-
-def _play_task(
-    task_id: str, request: BaselineRequest, episodes: Episodes
-) -> dict[str, BaselineResult]:
-    return {
-        name: result_of(play_job(Job(name, task_id, request.seed), episodes))
-        for name in request.agents
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +15,9 @@ from pydantic_core import PydanticSerializationError
 from starlette.exceptions import HTTPException
 
 from llmserve_env.errors import CapacityReachedError, InvalidInputError, LLMServeError
+from server.metrics import ERRORS
 from server.problems import InvalidFieldsError
+from server.refusals import LaterError
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +44,15 @@ def error_content(error: LLMServeError) -> dict[str, Any]:
 def error_response(
     status: int, content: dict[str, Any], headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    """The answer that carries this error."""
+    """The answer that carries this error, which is counted."""
+    ERRORS.labels(content["code"]).inc()
     return JSONResponse({"error": content}, status_code=status, headers=headers)
+
+
+def answer_error(error: LLMServeError, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The answer to one of our errors, saying when to come back where that is known."""
+    later = {"Retry-After": str(error.retry_after_s)} if isinstance(error, LaterError) else {}
+    return error_response(error.http_status, error_content(error), later | dict(headers or {}))
 
 
 def register_error_handlers(app: FastAPI, *, retry_after_s: Callable[[], int]) -> None:
@@ -52,8 +61,7 @@ def register_error_handlers(app: FastAPI, *, retry_after_s: Callable[[], int]) -
     @app.exception_handler(LLMServeError)
     async def _ours(_: Request, error: LLMServeError) -> JSONResponse:
         is_full = isinstance(error, CapacityReachedError)
-        headers = {"Retry-After": str(retry_after_s())} if is_full else None
-        return error_response(error.http_status, error_content(error), headers)
+        return answer_error(error, {"Retry-After": str(retry_after_s())} if is_full else None)
 
     @app.exception_handler(RequestValidationError)
     @app.exception_handler(ValidationError)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -10,35 +9,34 @@ from fastapi import APIRouter, Request
 from grader.grading import grade
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import GradeReport
-from server.named_session import ERRORS, body_of, session_name
-from server.sessions import Session, SessionStore
-from server.wire import GradeRequest, parse_body
+from server.client_address import client_of
+from server.jobs import Turns, in_thread
+from server.named_session import ERRORS, body_of, parsed, session_name
+from server.sessions import SessionStore
+from server.wire import GradeRequest
 
 
-def grader_router(store: SessionStore) -> APIRouter:
-    """The route that grades what these sessions play, and logs."""
+def grader_router(store: SessionStore, turns: Turns) -> APIRouter:
+    """The route that grades what these sessions play, and logs, when it is their turn."""
     router = APIRouter(tags=["Grading"], responses=ERRORS)
 
     @router.post("/grader", openapi_extra=body_of(GradeRequest))
     async def grader(request: Request) -> GradeReport:
         """Grade an episode as it stands: a session's, or that of a log."""
-        raw = await request.body()
-        # A log of a megabyte takes some time to read.
-        wanted = await asyncio.to_thread(parse_body, GradeRequest, raw)
+        wanted = await parsed(GradeRequest, request)
         session_id = session_name(request, wanted.session_id)
         _check_one_subject(session_id, wanted)
         if wanted.episode_log is not None:
-            return await asyncio.to_thread(grade, wanted.episode_log)
+            async with turns.turn():
+                return await in_thread(grade, wanted.episode_log)
         if wanted.episode_id is not None:
-            return await _grade_of(store.playing(wanted.episode_id))
-        return await _grade_of(store.get(session_id))
+            session = store.playing(wanted.episode_id)
+        else:
+            session = store.get(session_id, client_of(request.scope))
+        async with session.lock, turns.turn():
+            return await in_thread(session.environment.grade)
 
     return router
-
-
-async def _grade_of(session: Session) -> GradeReport:
-    async with session.lock:
-        return await asyncio.to_thread(session.environment.grade)
 
 
 def _check_one_subject(session_id: str | None, wanted: GradeRequest) -> None:

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 from grader.grading import scale_of
 from grader.references import ReferenceScores, TaskReference
-from llmserve_env.models import KNOBS
 from llmserve_env.splits import SPLITS
 from llmserve_env.tasks import Catalogue, TaskSpec
+from llmserve_env.traces import TRACE_PREFIX, trace_files
+from server.knob_labels import knob_labels
 from server.openenv_adapter import (
     DESCRIPTION,
     ENVIRONMENT_NAME,
@@ -38,9 +39,6 @@ UNITS = {
     "cost_so_far": "US dollars",
     "mean_prompt_length": "tokens",
 }
-# These two rebuild the engine; how long that takes is the task's switch regime.
-SWITCHED_KNOBS = ("quantization_tier", "prefill_decode_split")
-REGIME_LABELS = {"standby": "warm", "warm": "warm", "cold": "cold"}
 
 
 class HealthResponse(BaseModel):
@@ -95,7 +93,7 @@ def info_router(
 
     @router.get("/tasks")
     async def tasks() -> dict[str, Any]:
-        """The graded tasks and their variants: knobs, objectives, traffic, deployment, anchors."""
+        """What can be played: knobs, objectives, traffic, deployment, anchors; traces by name."""
         version = catalogue.environment_version
         return {
             "environment_version": version,
@@ -106,6 +104,7 @@ def info_router(
                 for task in catalogue.tasks
             ],
             "variants": [describe_task(task) for task in catalogue.variants],
+            "traces": [f"{TRACE_PREFIX}{name}" for name in trace_files()],
         }
 
     @router.get("/info")
@@ -144,17 +143,6 @@ def describe_task(task: TaskSpec, reference: TaskReference | None = None) -> dic
     facts = task.model_dump(mode="json", exclude={"task_id"}, exclude_none=True)
     anchors = {} if reference is None else {"anchors": reference.model_dump(mode="json")}
     return {"id": task.task_id, "knobs": knob_labels(task)} | facts | anchors
-
-
-def knob_labels(task: TaskSpec) -> dict[str, str]:
-    """Per knob: hot (acts at once), warm or cold (serves nothing while it switches), or fixed."""
-    switched = REGIME_LABELS[task.deployment.switch_regime]
-    return {
-        knob: "fixed"
-        if knob not in task.active_actions
-        else (switched if knob in SWITCHED_KNOBS else "hot")
-        for knob in KNOBS
-    }
 
 
 def schemas(*, is_real: bool = False) -> SchemaResponse:

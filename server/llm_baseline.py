@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from asyncio import shield, wrap_future
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from llmserve_env.errors import LanguageModelError, NotAvailableError
 from llmserve_env.gym_env import Episodes
 from llmserve_env.tasks import shipped_catalogue
 from server.baselines import DEFAULT_SEED, BaselineResult, Closed, result_of
+from server.jobs import start_thread
 from server.settings import Settings
 from simulator.environment import ServingEnvironment
 
@@ -154,7 +154,7 @@ class LlmBaseline:
                 "LLMSERVE_OPENAI_MAX_CALLS above 0"
             )
         if self._answer is None or (self._answer.done() and self._answer.exception()):
-            self._answer = _in_thread(self._play)
+            self._answer = start_thread(self._play)
         # One visitor who leaves must not take the answer from the others.
         return await shield(wrap_future(self._answer))
 
@@ -172,17 +172,3 @@ class LlmBaseline:
         return play_llm_baseline(
             chat, settings.openai_model, task_ids, settings=asked, budget=self._budget
         )
-
-
-def _in_thread(play: Callable[[], LlmBaselineResponse]) -> Future[LlmBaselineResponse]:
-    """The answer to come. A daemon plays: the server's end does not wait for a model."""
-    future: Future[LlmBaselineResponse] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(play())
-        except BaseException as error:  # noqa: BLE001 (handed on to those who wait)
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="llm-baseline", daemon=True).start()
-    return future

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from fastapi import Request
 from pydantic import BaseModel
 
 from llmserve_env.errors import InvalidInputError
 from server.errors import ErrorResponse
+from server.wire import Body, parse_body
 
 SESSION_HEADER = "X-Session-ID"
 SESSION_QUERY = "session_id"
 DEFINITIONS = "#/$defs/"
+# A log of a megabyte takes some time to read.
+LONG_BODY_BYTES: Final = 16_384
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorResponse, "description": "Refused; the message says what is right."}
 }
@@ -32,6 +36,18 @@ def session_name(request: Request, in_body: str | None) -> str | None:
     if len(named) > 1:
         raise InvalidInputError("body, header and query name different sessions; name one")
     return named.pop() if named else None
+
+
+async def parsed(model: type[Body], request: Request) -> Body:
+    """The request's body as this model, read in a thread if it is long.
+
+    Raises:
+        InvalidFieldsError: As `parse_body`.
+    """
+    raw = await request.body()
+    if len(raw) < LONG_BODY_BYTES:
+        return parse_body(model, raw)
+    return await asyncio.to_thread(parse_body, model, raw)
 
 
 def where_named() -> dict[str, Any]:

@@ -6,14 +6,19 @@ import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from fastmcp import Client, FastMCP
+from fastmcp.client.transports import FastMCPTransport
 from openenv.core.env_server.interfaces import Environment
 from openenv.core.env_server.types import Action, EnvironmentMetadata, Observation, State
 
+from agents.tool_play import ToolPlay
 from llmserve_env.errors import LLMServeError
 from llmserve_env.models import (
     KNOBS,
+    EpisodeLog,
     RealObservation,
     RealState,
     ServeAction,
@@ -22,6 +27,9 @@ from llmserve_env.models import (
 )
 from llmserve_env.tasks import shipped_catalogue
 from server.graded import GradedEnvironment
+from server.mcp_seats import OneSeat, Seat
+from server.mcp_tools import serving_mcp
+from server.playground import drawn, quick_settings
 from server.rubrics import EpisodeRubric
 from server.split_tasks import SplitTasks
 
@@ -65,15 +73,16 @@ def wire_observation(observation: ServeObservation) -> WireObservation:
 
 
 @dataclass(slots=True)
-class Refusal:
-    """The error that the environment behind one socket raised last, until it is answered."""
+class Exchange:
+    """What the environment behind one socket raised or observed last, until it is answered."""
 
     error: LLMServeError | None = None
+    observation: ServeObservation | None = None
 
 
 # OpenEnv's /ws answers every exception with the same code; through this the socket guard, which
 # runs in the same task, learns which of our errors it was.
-refusal_of_socket: ContextVar[Refusal | None] = ContextVar("refusal_of_socket", default=None)
+exchange_of_socket: ContextVar[Exchange | None] = ContextVar("exchange_of_socket", default=None)
 
 
 class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireState]):
@@ -86,14 +95,33 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
     ) -> None:
         """Play in an environment made by this; no episode runs yet."""
         self._environment = make_environment()
+        # MCP tools play the same episode; whatever is played without them is recorded for them.
+        self._seat = Seat(self._environment, ToolPlay(self._environment))
         super().__init__(rubric=EpisodeRubric(self._score))
+
+    @cached_property
+    def mcp_server(self) -> FastMCP[Any]:
+        """The tools of this environment, made when OpenEnv first asks for them."""
+        return serving_mcp(OneSeat(self._seat), is_real=self._environment.takes_time)
+
+    @cached_property
+    def mcp_client(self) -> Client[FastMCPTransport]:
+        """The client through which OpenEnv's /mcp calls them."""
+        return Client(self.mcp_server)
 
     def reset(
         self, seed: int | None = None, episode_id: str | None = None, **fields: Any
     ) -> WireObservation:
-        """Start an episode; `fields` are the other fields of ResetOptions."""
-        observation = self._environment.reset(seed=seed, episode_id=episode_id, **fields)
+        """Start an episode; `fields` are the other fields of StartOptions."""
+        log = fields.pop("episode_log", None)
+        if log is None:
+            observation = self._seat.play.start(seed=seed, episode_id=episode_id, **fields)
+        else:
+            observation = self._environment.resume(
+                EpisodeLog.model_validate(log), episode_id, self._seat.play.record
+            )
         self._reset_rubric()
+        _note(observation)
         return wire_observation(observation)
 
     def step(
@@ -112,14 +140,20 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
         return self._environment.grade().score if self._environment.is_graded else 0.0
 
     def _play(self, action: WireAction) -> WireObservation:
-        return wire_observation(self._environment.step(action.knobs()))
+        observation = self._environment.step(action.knobs())
+        self._seat.play.record(observation)
+        _note(observation)
+        return wire_observation(observation)
 
     async def reset_async(
         self, seed: int | None = None, episode_id: str | None = None, **fields: Any
     ) -> WireObservation:
         """`reset` in a thread: drawing an episode's traffic takes milliseconds."""
         try:
-            return await asyncio.to_thread(self.reset, seed=seed, episode_id=episode_id, **fields)
+            async with self._seat.lock:
+                return await asyncio.to_thread(
+                    self.reset, seed=seed, episode_id=episode_id, **fields
+                )
         except LLMServeError as error:
             _remember(error)
             raise
@@ -132,10 +166,11 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
     ) -> WireObservation:
         """`step` on the event loop, where a simulated window costs less than a thread would."""
         try:
-            if self._environment.takes_time:
-                observation = await asyncio.to_thread(self._play, action)
-            else:
-                observation = self._play(action)
+            async with self._seat.lock:
+                if self._environment.takes_time:
+                    observation = await asyncio.to_thread(self._play, action)
+                else:
+                    observation = self._play(action)
         except LLMServeError as error:
             _remember(error)
             raise
@@ -152,6 +187,19 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
         wire = WireRealState if isinstance(state, RealState) else WireState
         return wire.model_construct(**dict(state))
 
+    def render_web(self, observation: dict[str, Any]) -> str | None:
+        """OpenEnv's playground draws this above its form: instruments, and what held back."""
+        seen = _observed(observation)
+        return None if seen is None else drawn(shipped_catalogue().get(seen.task_id), seen)
+
+    def web_actions(self, observation: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """The settings that OpenEnv's playground offers at one click."""
+        seen = _observed(observation)
+        if seen is None:
+            return []
+        choices = quick_settings(shipped_catalogue().get(seen.task_id), seen)
+        return [(label, action.model_dump()) for label, action in choices]
+
     def close(self) -> None:
         """Free what an unfinished episode holds; OpenEnv calls this when the socket closes."""
         self._environment.close()
@@ -165,7 +213,22 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
         )
 
 
+def _observed(fields: dict[str, Any]) -> ServeObservation | None:
+    """The observation in what OpenEnv's page hands over; None before the first."""
+    if fields.get("task_id") is None:
+        return None
+    known = {name: value for name, value in fields.items() if name in ServeObservation.model_fields}
+    model = RealObservation if fields.get("gpu_busy_fraction") is None else ServeObservation
+    return model.model_validate(known)
+
+
 def _remember(error: LLMServeError) -> None:
-    refusal = refusal_of_socket.get()
-    if refusal is not None:
-        refusal.error = error
+    exchange = exchange_of_socket.get()
+    if exchange is not None:
+        exchange.error = error
+
+
+def _note(observation: ServeObservation) -> None:
+    exchange = exchange_of_socket.get()
+    if exchange is not None:
+        exchange.observation = observation

@@ -13,11 +13,13 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from llmserve_env.models import ServeObservation, ServeState
+from llmserve_env.models import EpisodeLog, ServeObservation, ServeState
+from server.client_address import client_of
 from server.graded import GradedEnvironment
-from server.named_session import ERRORS, SESSION_HEADER, body_of, session_name, where_named
+from server.logs import Played
+from server.named_session import ERRORS, SESSION_HEADER, body_of, parsed, session_name, where_named
 from server.sessions import Session, SessionStore
-from server.wire import PlayResponse, ResetRequest, StateResponse, StepRequest, parse_body
+from server.wire import PlayResponse, ResetRequest, StateResponse, StepRequest
 
 
 def play_router(
@@ -28,43 +30,51 @@ def play_router(
 
     @router.post("/reset", response_model=PlayResponse, openapi_extra=body_of(ResetRequest))
     async def reset(request: Request) -> JSONResponse:
-        """Start an episode, in a new session unless one is named."""
-        wanted = parse_body(ResetRequest, await request.body())
+        """Start an episode, or go on with a log's, in a new session unless one is named."""
+        wanted = await parsed(ResetRequest, request)
         session_id = session_name(request, wanted.session_id)
         if session_id is None:
-            store.make_room()
+            owner = client_of(request.scope)
+            store.make_room(owner)
             environment = make_environment()
-            observation = await asyncio.to_thread(environment.reset, wanted)
-            return _answer(store.add(environment), observation)
+            observation = await asyncio.to_thread(_start, environment, wanted)
+            return _answer(request, store.add(environment, owner), observation)
         session = store.get(session_id)
         async with session.lock:
-            observation = await asyncio.to_thread(session.environment.reset, wanted)
-        return _answer(session, observation)
+            observation = await asyncio.to_thread(_start, session.environment, wanted)
+        return _answer(request, session, observation)
 
     @router.post("/step", response_model=PlayResponse, openapi_extra=body_of(StepRequest))
     async def step(request: Request) -> JSONResponse:
-        """Hold an action for one window, in the session named or else the most recent one."""
-        wanted = parse_body(StepRequest, await request.body())
-        session = store.get(session_name(request, wanted.session_id))
+        """Hold an action for one window, in the session named or else your most recent one."""
+        wanted = await parsed(StepRequest, request)
+        session = store.get(session_name(request, wanted.session_id), client_of(request.scope))
         environment, action = session.environment, wanted.action.knobs()
         async with session.lock:
             if environment.takes_time:
                 observation = await asyncio.to_thread(environment.step, action)
             else:
                 observation = environment.step(action)
-        return _answer(session, observation)
+        return _answer(request, session, observation)
 
     @router.get("/state", response_model=StateResponse, openapi_extra=where_named())
     async def state(request: Request) -> JSONResponse:
-        """Where the episode stands, in the session named or else the most recent one."""
-        session_id = session_name(request, None)
-        if session_id is None and len(store) == 0:
+        """Where the episode stands, in the session named or else your most recent one."""
+        session_id = session_name(request, None) or store.latest_of(client_of(request.scope))
+        if session_id is None:
             return _state_answer(None, make_environment().state)
         session = store.get(session_id)
         async with session.lock:
             # In a thread, because the first look at a finished episode grades it.
             reached = await asyncio.to_thread(lambda: session.environment.state)
         return _state_answer(session.session_id, reached)
+
+    @router.get("/episode_log", openapi_extra=where_named())
+    async def episode_log(request: Request) -> EpisodeLog:
+        """The episode so far, from which POST /reset goes on and POST /grader grades."""
+        session = store.get(session_name(request, None), client_of(request.scope))
+        async with session.lock:
+            return await asyncio.to_thread(session.environment.log)
 
     @router.delete("/sessions/{session_id}", status_code=HTTPStatus.NO_CONTENT)
     async def close(session_id: str) -> Response:
@@ -75,7 +85,14 @@ def play_router(
     return router
 
 
-def _answer(session: Session, observation: ServeObservation) -> JSONResponse:
+def _start(environment: GradedEnvironment, wanted: ResetRequest) -> ServeObservation:
+    if wanted.episode_log is None:
+        return environment.reset(wanted)
+    return environment.resume(wanted.episode_log, wanted.episode_id)
+
+
+def _answer(request: Request, session: Session, observation: ServeObservation) -> JSONResponse:
+    request.state.played = Played.of(session.session_id, observation)
     content = {
         "observation": observation.model_dump(mode="json"),
         "reward": observation.reward,

@@ -27,21 +27,34 @@ class InvalidFieldsError(InvalidInputError):
     """
 
     def __init__(
-        self, error: ValidationError | RequestValidationError, *, skip_levels: int = 0
+        self,
+        error: ValidationError | RequestValidationError,
+        *,
+        skip_levels: int = 0,
+        properties: Mapping[str, Any] | None = None,
     ) -> None:
-        """Read the problems out of pydantic's error, leaving out `skip_levels` of each location."""
+        """Read the problems out of pydantic's error.
+
+        Args:
+            error: What pydantic found.
+            skip_levels: Parts of each location to leave out.
+            properties: JSON schemas of the fields; of an action and a reset if left out.
+        """
+        allowed = _known_fields() if properties is None else _worded(properties)
         problems = list(error.errors())[:MAX_PROBLEMS]
-        self.details = [_describe(problem, skip_levels) for problem in problems]
+        self.details = [_describe(problem, skip_levels, allowed) for problem in problems]
         self.code = CODES.get(problems[0]["type"], self.code)
         super().__init__("; ".join(map(_sentence, self.details)))
 
 
-def _describe(problem: Mapping[str, Any], skip_levels: int) -> dict[str, Any]:
+def _describe(
+    problem: Mapping[str, Any], skip_levels: int, allowed_values: Mapping[str, str]
+) -> dict[str, Any]:
     location = [str(part) for part in problem["loc"][skip_levels:]]
     described = {"field": ".".join(location), "message": problem["msg"]}
     if problem["type"] != "missing":
         described["value"] = _presentable(problem["input"])
-    allowed = _allowed_values().get(location[-1]) if location else None
+    allowed = allowed_values.get(location[-1]) if location else None
     return described if allowed is None else described | {"allowed": allowed}
 
 
@@ -72,11 +85,15 @@ def _presentable(value: Any) -> Any:
 
 
 @cache
-def _allowed_values() -> dict[str, str]:
+def _known_fields() -> dict[str, str]:
     """What each field of an action or a reset may be, in words, from the models' own bounds."""
     properties: dict[str, Any] = {}
     for model in (ServeAction, ResetOptions):
         properties |= model.model_json_schema()["properties"]
+    return _worded(properties)
+
+
+def _worded(properties: Mapping[str, Any]) -> dict[str, str]:
     worded = {name: _in_words(schema) for name, schema in properties.items()}
     return {name: words for name, words in worded.items() if words}
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from agents.llm_settings import DEFAULT_MODEL
-from server.real_settings import OptionalUrl, RealSettings
+from llmserve_env.traces import use_traces_folder
+from server.limit_settings import LimitSettings
+from server.real_settings import OptionalName, OptionalUrl
 
 PREFIX = "LLMSERVE_"
 UNPREFIXED = {
@@ -17,10 +21,12 @@ UNPREFIXED = {
     "ENABLE_WEB_INTERFACE": "web_interface",
     "OPENAI_API_KEY": "openai_api_key",
     "OPENAI_BASE_URL": "openai_base_url",
+    "SPACE_ID": "space_id",
 }
+SECRETS = {"openai_api_key", "token"}
 
 
-class Settings(RealSettings):
+class Settings(LimitSettings):
     """How the server listens, what it holds and what is played on: see `from_environ`."""
 
     host: str = Field(default="0.0.0.0", min_length=1)
@@ -37,6 +43,10 @@ class Settings(RealSettings):
     max_body_bytes: int = Field(default=1_048_576, ge=1024, le=64 * 1_048_576)
     log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
     web_interface: bool = True
+    traces_dir: OptionalName = Field(
+        default=None,
+        description="Folder of imported traces, played as trace:NAME; the user's own if left out.",
+    )
     openai_model: str = Field(
         default=DEFAULT_MODEL, min_length=1, description="Plays at GET /baseline?use_openai=true."
     )
@@ -44,10 +54,11 @@ class Settings(RealSettings):
         default=None, description="Where that model is; OpenAI itself if left out."
     )
     openai_max_calls: int = Field(
-        default=200,
+        default=0,
         ge=0,
         le=100_000,
-        description="Calls that all visitors together may cause while the process lives; 0: none.",
+        description="Calls that all visitors together may cause while the process lives; 0: none, "
+        "whatever key there is.",
     )
     openai_max_tokens: int = Field(
         default=500_000, ge=0, le=100_000_000, description="The same in tokens, in and out."
@@ -81,6 +92,17 @@ def read_settings() -> Settings:
     return Settings.from_environ(os.environ)
 
 
+def use_traces_of(settings: Settings) -> None:
+    """Look for imported traces where the settings say."""
+    use_traces_folder(None if settings.traces_dir is None else Path(settings.traces_dir))
+
+
+def use_traces_of_environment() -> None:
+    """The same for a program that needs no other setting."""
+    folder = os.environ.get(f"{PREFIX}TRACES_DIR")
+    use_traces_folder(Path(folder) if folder else None)
+
+
 def publish_for_openenv(settings: Settings) -> None:
     """Set the variables that OpenEnv and Gradio themselves read while an app is built."""
     os.environ["ENABLE_WEB_INTERFACE"] = str(settings.web_interface).lower()
@@ -89,8 +111,12 @@ def publish_for_openenv(settings: Settings) -> None:
 
 def _explain(error: ValidationError, keys: Mapping[str, str]) -> str:
     return "; ".join(
-        f"{keys[str(problem['loc'][0])]}: {problem['msg']}, got {problem['input']!r}"
+        f"{keys[str(problem['loc'][0])]}: {problem['msg']}, got {_shown(problem)}"
         if problem["loc"]
         else problem["msg"]  # of several variables; their values may be secret
         for problem in error.errors()
     )
+
+
+def _shown(problem: ErrorDetails) -> str:
+    return "a secret" if problem["loc"][0] in SECRETS else repr(problem["input"])

@@ -8,79 +8,121 @@ OpenEnv, and the socket lives on.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import logging
+import time
+from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmserve_env.errors import InvalidInputError, LLMServeError, PayloadTooLargeError
-from server.errors import error_content
-from server.openenv_adapter import Refusal, refusal_of_socket
+from server.client_address import client_of
+from server.errors import answer_error, error_content
+from server.gate import path_of
+from server.live_sockets import LiveSocket, LiveSockets
+from server.logs import REQUESTS_LOGGER, Played, request_id_of
+from server.metrics import ERRORS, MESSAGES
+from server.openenv_adapter import Exchange, exchange_of_socket
+from server.rate_limits import RateLimits
+from server.refusals import TooManySessionsError
 from server.wire import parse_message
 
-SOCKET_PATH = "/ws"
+logger = logging.getLogger(REQUESTS_LOGGER)
 
-
-@dataclass(slots=True)
-class LiveSockets:
-    """How many sockets are open on /ws."""
-
-    count: int = 0
+SOCKET_PATH: Final = "/ws"
 
 
 class SocketGuard:
-    """ASGI middleware around the socket at /ws; everything else passes untouched."""
+    """ASGI middleware around the socket at /ws; other sockets are only counted and limited."""
 
-    def __init__(self, app: ASGIApp, *, limit_bytes: int, live: LiveSockets) -> None:
-        self._app, self._limit_bytes, self._live = app, limit_bytes, live
+    def __init__(
+        self, app: ASGIApp, *, limit_bytes: int, live: LiveSockets, rates: RateLimits
+    ) -> None:
+        self._app, self._limit_bytes = app, limit_bytes
+        self._live, self._rates = live, rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        if scope["type"] != "websocket" or path != SOCKET_PATH:
+        if scope["type"] != "websocket":
             await self._app(scope, receive, send)
             return
-        refusal = Refusal()
-        refusal_of_socket.set(refusal)
-        self._live.count += 1
+        client, began_s = client_of(scope), time.perf_counter()
         try:
-            await self._app(
-                scope,
-                lambda: self._next_good_message(receive, send),
-                lambda message: _send_with_code(message, refusal, send),
-            )
-        finally:
-            self._live.count -= 1
+            with self._live.one(client, send) as socket:
+                if path_of(scope) == SOCKET_PATH:
+                    await self._serve(scope, receive, socket, client)
+                else:
+                    await self._app(scope, lambda: self._next_message(receive, socket), send)
+        except TooManySessionsError as error:
+            await answer_error(error)(scope, receive, send)
+            return
+        fields: dict[str, Any] = {"client": client, "closed_by": socket.closed_for or "client"}
+        fields |= {"duration_ms": round(1e3 * (time.perf_counter() - began_s))}
+        logger.info("WS %s", scope["path"], extra={"fields": fields})
 
-    async def _next_good_message(self, receive: Receive, send: Send) -> Message:
+    async def _serve(self, scope: Scope, receive: Receive, socket: LiveSocket, client: str) -> None:
+        exchange = Exchange()
+        exchange_of_socket.set(exchange)
+
+        async def send_answer(message: Message) -> None:
+            await socket.send(_with_code(message, exchange))
+            if message["type"] == "websocket.send":
+                await self._live.answered(socket)
+
+        await self._app(
+            scope, lambda: self._next_good_message(receive, socket, client), send_answer
+        )
+
+    async def _next_message(self, receive: Receive, socket: LiveSocket) -> Message:
+        message = await receive()
+        self._live.touch(socket)
+        socket.is_busy = False
+        return message
+
+    async def _next_good_message(
+        self, receive: Receive, socket: LiveSocket, client: str
+    ) -> Message:
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
                 return message
+            self._live.touch(socket)
             try:
-                self._check(message.get("text"))
+                self._check(message.get("text"), client)
             except LLMServeError as error:
-                await send({"type": "websocket.send", "text": error_text(error)})
+                await socket.send({"type": "websocket.send", "text": error_text(error)})
+                await self._live.answered(socket)
             else:
                 return message
 
-    def _check(self, text: str | None) -> None:
+    def _check(self, text: str | None, client: str) -> None:
         if text is None:
             raise InvalidInputError("send text frames holding JSON, not binary frames")
         if len(text) > self._limit_bytes:
             raise PayloadTooLargeError(self._limit_bytes)
-        parse_message(text)
+        kind = parse_message(text).type
+        self._rates.check(client, "reset" if kind == "reset" else "step")
+        MESSAGES.labels(kind).inc()
 
 
 def error_text(error: LLMServeError) -> str:
-    """The socket's message for one of our errors, in OpenEnv's frame."""
+    """The socket's message for one of our errors, in OpenEnv's frame; it is counted."""
+    ERRORS.labels(error.code).inc()
     content = error_content(error)
     data = {key: content[key] for key in ("message", "code")} | {"errors": content["details"]}
     return json.dumps({"type": "error", "data": data})
 
 
-async def _send_with_code(message: Message, refusal: Refusal, send: Send) -> None:
-    """Send OpenEnv's answer, or in its place the error of ours that it answers to."""
-    if refusal.error is not None and message["type"] == "websocket.send":
-        error, refusal.error = refusal.error, None
-        message = {"type": "websocket.send", "text": error_text(error)}
-    await send(message)
+def _with_code(message: Message, exchange: Exchange) -> Message:
+    """OpenEnv's answer, or in its place the error of ours that it answers to."""
+    if message["type"] != "websocket.send":
+        return message
+    if exchange.error is not None:
+        error, exchange.error = exchange.error, None
+        return {"type": "websocket.send", "text": error_text(error)}
+    if exchange.observation is not None:
+        observation, exchange.observation = exchange.observation, None
+        if logger.isEnabledFor(logging.DEBUG):
+            request_id = request_id_of.get() or ""  # a socket's session has no other name
+            fields = Played.of(request_id, observation).fields()
+            logger.debug("WS %s", SOCKET_PATH, extra={"fields": fields})
+    return message

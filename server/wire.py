@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from llmserve_env.models import EpisodeLog, ResetOptions, ServeObservation, ServeState
 from server.openenv_adapter import WireAction
@@ -18,7 +25,22 @@ class _Closed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class ResetRequest(ResetOptions):
+class StartOptions(ResetOptions):
+    """What to play: a new episode, or one to go on with from its log."""
+
+    episode_log: EpisodeLog | None = Field(
+        default=None, description="Its actions are played again, and the episode goes on there."
+    )
+
+    @model_validator(mode="after")
+    def _says_what_once(self) -> Self:
+        beside = self.model_fields_set & {"task_id", "seed", "trace_seed", "reward_weights"}
+        if self.episode_log is not None and beside:
+            raise ValueError(f"episode_log says itself what is played; drop {sorted(beside)}")
+        return self
+
+
+class ResetRequest(StartOptions):
     """POST /reset: what to play, in a new session or in the one named."""
 
     session_id: SessionId | None = None
@@ -61,7 +83,7 @@ class ResetMessage(_Closed):
     """Socket message that starts an episode."""
 
     type: Literal["reset"]
-    data: ResetOptions = ResetOptions()
+    data: StartOptions = StartOptions()
 
 
 class StepMessage(_Closed):
@@ -103,7 +125,7 @@ def parse_body(model: type[Body], raw: bytes) -> Body:
         raise InvalidFieldsError(error) from error
 
 
-def parse_message(text: str) -> BaseModel:
+def parse_message(text: str) -> ResetMessage | StepMessage | BareMessage | McpMessage:
     """One message of the socket /ws.
 
     Raises:

@@ -5,50 +5,15 @@ from __future__ import annotations
 import tomllib
 from functools import cache, lru_cache
 from importlib import resources
-from typing import Annotated, Literal
-
-from pydantic import Field
 
 from llmserve_env.errors import InvalidInputError
-from llmserve_env.workloads import (
-    MMPP,
-    NHPP,
-    Acceptance,
-    ClientSuperposition,
-    CoxLogOU,
-    Lengths,
-    Poisson,
-    PresetStream,
-    Spec,
-    Stream,
-)
+from llmserve_env.preset_spec import Preset, PresetArrivals
+from llmserve_env.workloads import MMPP, Poisson, PresetStream, Stream
 from simulator.arrivals import mean_rate_rps
 
 PRESET_FOLDER = "presets"
 PRESET_SUFFIX = ".toml"
 REMEMBERED_STREAMS = 64
-
-PresetArrivals = Annotated[
-    Poisson | CoxLogOU | MMPP | NHPP | ClientSuperposition, Field(discriminator="family")
-]
-
-
-class Preset(Spec):
-    """A real workload as a fit: where it comes from, its arrivals and its lengths.
-
-    `arrivals` is left out where only lengths were recorded. `measured` means fitted to the
-    requests themselves, `published` fitted to statistics that somebody else published.
-    """
-
-    description: str
-    source: str
-    licence: str
-    confidence: Literal["measured", "published"]
-    arrivals: PresetArrivals | None = None
-    prompt: Lengths
-    output: Lengths
-    prompt_output_correlation: Annotated[float, Field(ge=-1.0, le=1.0)]
-    acceptance: Acceptance
 
 
 def preset_names() -> tuple[str, ...]:

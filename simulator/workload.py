@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.tasks import TaskSpec
@@ -16,7 +18,7 @@ from simulator.presets import preset_stream
 from simulator.rates import StepFunction, constant, regime_path
 from simulator.records import FloatArray, IntArray, RequestBatch
 from simulator.rng import stream
-from simulator.traces import read_trace, replay_rows
+from simulator.traces import Trace, read_trace, replay_rows, split_stretch
 
 
 def task_requests(task: TaskSpec, trace_seed: int) -> RequestBatch:
@@ -94,8 +96,7 @@ def _stream_requests(
     recorded_class: IntArray | None = None
     if isinstance(spec.arrivals, Replay):
         trace = read_trace(trace_directory / spec.arrivals.path)
-        speed = multiplier.scaled(spec.arrivals.rate_scale)
-        arrival_s, rows = replay_rows(trace, speed, chance("arrivals"))
+        arrival_s, rows = _replayed(trace, spec.arrivals, multiplier, trace_seed, chance)
         prompt_tokens, output_tokens = trace.prompt_tokens[rows], trace.output_tokens[rows]
         if trace.priority_class is not None:
             recorded_class = trace.priority_class[rows]
@@ -122,6 +123,26 @@ def _stream_requests(
         acceptance_ratio=np.full(count, spec.acceptance.ratio),
         load_level=load_level,
     )
+
+
+def _replayed(
+    trace: Trace,
+    arrivals: Replay,
+    multiplier: StepFunction,
+    trace_seed: int,
+    chance: Callable[[str], np.random.Generator],
+) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    """Arrival times and rows of a stretch, less those that are not kept."""
+    speed = multiplier.scaled(arrivals.rate_scale)
+    stretch_s = None
+    if arrivals.by_split:
+        episode_s = float(speed.cumulative()[-1])
+        stretch_s = split_stretch(trace, trace_seed, episode_s=episode_s)[:2]
+    arrival_s, rows = replay_rows(trace, speed, chance("arrivals"), stretch_s=stretch_s)
+    if arrivals.keep_fraction == 1.0:
+        return arrival_s, rows
+    is_kept = chance("keep").random(len(rows)) < arrivals.keep_fraction
+    return arrival_s[is_kept], rows[is_kept]
 
 
 def _lengths(

@@ -7,6 +7,7 @@ from llmserve_env.errors import InvalidInputError, NotGradedError, UnknownTaskEr
 from llmserve_env.tasks import shipped_catalogue
 from server import baselines
 from server.baselines import BaselineRequest, Baselines, run_baselines
+from server.refusals import BaselineTimeoutError
 
 QUICK = BaselineRequest(task_id="static_workload", agents=("vllm_default", "best_constant"))
 
@@ -58,12 +59,12 @@ def test_a_request_out_of_bounds_is_refused(fields):
 def test_requests_for_the_same_at_once_are_played_once(monkeypatch):
     played = []
 
-    def play(request):
+    def play(request, **_):
         played.append(request)
         return run_baselines(request)
 
     monkeypatch.setattr(baselines, "run_baselines", play)
-    suite = Baselines()
+    suite = Baselines(limit_s=60.0, max_waiting=4)
 
     async def ask_three_times():
         return await asyncio.gather(*(suite.answer(QUICK) for _ in range(3)))
@@ -75,12 +76,17 @@ def test_requests_for_the_same_at_once_are_played_once(monkeypatch):
 
 
 def test_a_refused_request_is_not_remembered():
-    suite = Baselines()
+    suite = Baselines(limit_s=60.0, max_waiting=4)
 
     with pytest.raises(UnknownTaskError):
         asyncio.run(suite.answer(BaselineRequest(task_id="no_such_task")))
 
     assert "static_workload" in asyncio.run(suite.answer(QUICK)).tasks
+
+
+def test_no_episode_is_begun_once_the_time_is_up():
+    with pytest.raises(BaselineTimeoutError, match="longer than 0 s"):
+        run_baselines(QUICK, limit_s=0.0)
 
 
 def test_a_variant_is_refused_before_anything_is_played():

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -159,3 +160,17 @@ def test_an_unregistered_id_is_refused_with_those_there_are(name):
 
     assert done.returncode == 2
     assert "llmserve/Bursty-v1" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.needs_trl
+def test_the_example_of_trl_trains_a_model_that_it_makes_itself(tmp_path):
+    pytest.importorskip("trl")
+    pytest.importorskip("torch")
+    command = [sys.executable, "examples/trl_grpo.py", "--steps", "1", "--warm-up-steps", "2"]
+
+    subprocess.run([*command, "--out", str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
+
+    first, *_ = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert -1.0 <= json.loads(first)["reward"] <= 1.0
+    assert (tmp_path / "model.safetensors").exists()

@@ -21,6 +21,7 @@ IDS = [
     "llmserve/Static-v1",
     "llmserve/StaticAzureConv-v1",
     "llmserve/StaticBurstgptDay-v1",
+    "llmserve/Trace-v1",
 ]
 
 

@@ -24,6 +24,7 @@ SOURCE_FOLDERS = (
     "grader",
     "agents",
     "server",
+    "vllm_plugin",
     "scripts",
     "examples",
     "tests",

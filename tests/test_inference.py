@@ -189,3 +189,9 @@ def test_over_http_the_lines_are_those_of_this_process(server, server_url, capsy
 
     assert status == 0
     assert capsys.readouterr().out == here
+
+
+def test_the_image_holds_the_program():
+    kept = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+    assert "!inference.py" in kept

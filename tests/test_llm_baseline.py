@@ -10,7 +10,7 @@ from llmserve_env.errors import LanguageModelError, NotAvailableError
 from server.llm_baseline import LlmBaseline, LlmBaselineResponse, play_llm_baseline
 from server.settings import Settings
 
-KEYED = Settings.from_environ({"OPENAI_API_KEY": "sk-x"})
+KEYED = Settings.from_environ({"OPENAI_API_KEY": "sk-x", "LLMSERVE_OPENAI_MAX_CALLS": "200"})
 ANSWER = LlmBaselineResponse(environment_version="0", model="m", seed=0, tasks={}, failed={})
 
 
@@ -50,7 +50,7 @@ def test_a_model_that_cannot_be_asked_has_no_score_and_says_so_per_task():
 
 
 @pytest.mark.parametrize(
-    "variables", [{}, {"OPENAI_API_KEY": "sk-x", "LLMSERVE_OPENAI_MAX_CALLS": "0"}]
+    "variables", [{}, {"OPENAI_API_KEY": "sk-x"}, {"LLMSERVE_OPENAI_MAX_CALLS": "200"}]
 )
 def test_without_key_or_calls_nobody_is_asked(variables):
     llm = LlmBaseline(Settings.from_environ(variables), play=pytest.fail)

@@ -7,6 +7,7 @@ from llmserve_env.errors import (
     UnknownSessionError,
 )
 from server.graded import GradedEnvironment
+from server.refusals import TooManySessionsError
 from server.sessions import SessionStore
 
 
@@ -144,3 +145,33 @@ def test_an_episode_that_no_session_plays_any_more_is_unknown(store):
 
     with pytest.raises(UnknownEpisodeError, match="'old'"):
         store.playing("old")
+
+
+def test_an_owner_holds_no_more_than_one_may_and_others_have_room(environment, clock):
+    store = SessionStore(limit=3, ttl_s=600.0, limit_per_owner=1, clock=clock)
+    store.add(environment, "a")
+    clock.now_s += 100.0
+
+    with pytest.raises(TooManySessionsError, match="this client holds 1 sessions") as refused:
+        store.add(environment, "a")
+
+    assert refused.value.retry_after_s == 500
+    assert store.add(environment, "b").owner == "b"
+
+
+def test_an_owner_at_its_limit_gives_up_a_finished_episode_of_its_own(clock):
+    store = SessionStore(limit=3, ttl_s=600.0, limit_per_owner=1, clock=clock)
+    foreign, own = store.add(GradedEnvironment(), "b"), store.add(GradedEnvironment(), "a")
+    foreign.environment.is_finished = own.environment.is_finished = True
+
+    store.add(GradedEnvironment(), "a")
+
+    assert own.session_id not in store
+    assert foreign.session_id in store
+
+
+def test_without_an_id_nobody_gets_the_session_of_another_owner(store, environment):
+    store.add(environment, "a")
+
+    with pytest.raises(EpisodeNotStartedError):
+        store.get(None, "b")

@@ -46,6 +46,9 @@ def test_every_variable_is_read():
         ("LLMSERVE_MAX_SESSIONS", "0"),
         ("LLMSERVE_LOG_LEVEL", "loud"),
         ("LLMSERVE_HOST", ""),
+        ("LLMSERVE_CORS_ORIGINS", "example.org"),
+        ("LLMSERVE_TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("LLMSERVE_STEP_REQUESTS_PER_MINUTE", "-1"),
     ],
 )
 def test_a_bad_value_is_refused_naming_variable_and_value(variable, value):
@@ -58,3 +61,23 @@ def test_a_bad_value_is_refused_naming_variable_and_value(variable, value):
 def test_a_misspelt_variable_is_refused():
     with pytest.raises(ValueError, match=r"unknown LLMSERVE_MAX_SESSION; known: PORT"):
         Settings.from_environ({"LLMSERVE_MAX_SESSION": "8"})
+
+
+def test_a_bad_token_is_refused_without_being_told():
+    with pytest.raises(ValueError, match="LLMSERVE_TOKEN") as refused:
+        Settings.from_environ({"LLMSERVE_TOKEN": "hunter2"})
+
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "proxies"),
+    [
+        ({}, ()),
+        ({"LLMSERVE_TRUSTED_PROXIES": "10.1.2.3, 10.9.0.0/16"}, ("10.1.2.3", "10.9.0.0/16")),
+        ({"SPACE_ID": "me/mine"}, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")),
+        ({"SPACE_ID": "me/mine", "LLMSERVE_TRUSTED_PROXIES": "10.1.2.3"}, ("10.1.2.3",)),
+    ],
+)
+def test_on_a_space_its_proxy_is_trusted_unless_others_are_named(variables, proxies):
+    assert Settings.from_environ(variables).proxies == proxies

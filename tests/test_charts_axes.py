@@ -1,6 +1,7 @@
 import pytest
 
-from scripts.svg_axes import Axes, Box, figure_element, rectangle, ticks
+from llmserve_env.charts.axes import Axes, ticks
+from llmserve_env.charts.svg import Box, figure_element, rectangle
 
 
 @pytest.mark.parametrize(

@@ -1,45 +1,36 @@
-"""Axes and lines as SVG elements."""
+"""Scales from values to pixels, and what is drawn beside them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from xml.etree import ElementTree
 
-FONT: Final = "Helvetica, Arial, sans-serif"
+from llmserve_env.charts.svg import Box, Point, line_element, text
+
 FRAME: Final = {"stroke": "#444444", "stroke-width": "1"}
 GRID: Final = {"stroke": "#E2E2E2", "stroke-width": "1"}
 MOST_X_TICKS, MOST_Y_TICKS = 5, 8
 MARGIN_FRACTION: Final = 0.06
 
-Point = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """Where a panel's lines are drawn, in pixels from the upper left corner."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """A linear map from values to pixels.
+    """A map from values to pixels, linear but for y where it is logarithmic.
 
     Attributes:
         box: Where the lines go.
         x_range: Values at the left and right edge.
-        y_range: Values at the lower and upper edge.
+        y_range: Values at the lower and upper edge; above 0 where y is logarithmic.
+        is_log: Whether y is logarithmic; a value below the lower edge is then drawn on it.
     """
 
     box: Box
     x_range: Point
     y_range: Point
+    is_log: bool = False
 
     @staticmethod
     def around(box: Box, *, x_values: Sequence[float], y_values: Sequence[float]) -> Axes:
@@ -56,6 +47,8 @@ class Axes:
     def y_px(self, value: float) -> float:
         """Pixels from the top."""
         low, high = self.y_range
+        if self.is_log:
+            value, low, high = math.log(max(value, low)), math.log(low), math.log(high)
         return self.box.bottom - (value - low) / (high - low) * (self.box.bottom - self.box.top)
 
     def point(self, x: float, y: float) -> Point:
@@ -93,56 +86,17 @@ def ticks(limits: Point, most: int) -> list[float]:
     return [round(index * step, 12) + 0.0 for index in range(first, last + 1)]
 
 
-def figure_element(width_px: float, height_px: float) -> ElementTree.Element:
-    """An empty white picture."""
-    size = {"width": f"{width_px:.0f}", "height": f"{height_px:.0f}"}
-    figure = ElementTree.Element(
-        "svg",
-        {
-            "xmlns": "http://www.w3.org/2000/svg",
-            "viewBox": f"0 0 {width_px:.0f} {height_px:.0f}",
-            "font-family": FONT,
-            "font-size": "12",
-            **size,
-        },
-    )
-    ElementTree.SubElement(figure, "rect", {**size, "fill": "#FFFFFF"})
-    return figure
-
-
-def line_element(
-    figure: ElementTree.Element, start: Point, end: Point, style: Mapping[str, str]
-) -> None:
-    """Add a straight line."""
-    (x1, y1), (x2, y2) = start, end
-    ends = {"x1": f"{x1:.1f}", "y1": f"{y1:.1f}", "x2": f"{x2:.1f}", "y2": f"{y2:.1f}"}
-    ElementTree.SubElement(figure, "line", {**ends, **style})
-
-
-def polyline(
-    figure: ElementTree.Element, points: Sequence[Point], style: Mapping[str, str]
-) -> None:
-    """Add a line through all points."""
-    joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    ElementTree.SubElement(figure, "polyline", {"points": joined, "fill": "none", **style})
-
-
-def rectangle(
-    figure: ElementTree.Element, box: Box, fill: str, style: Mapping[str, str] | None = None
-) -> None:
-    """Add a filled rectangle."""
-    corner = {"x": f"{box.left:.1f}", "y": f"{box.top:.1f}"}
-    size = {"width": f"{box.right - box.left:.1f}", "height": f"{box.bottom - box.top:.1f}"}
-    ElementTree.SubElement(figure, "rect", {**corner, **size, "fill": fill, **(style or {})})
-
-
-def text(
-    figure: ElementTree.Element,
-    x: float,
-    y: float,
-    content: str,
-    style: Mapping[str, str] | None = None,
-) -> None:
-    """Add a text that starts, or by its style is centred or ends, at the point."""
-    place = {"x": f"{x:.1f}", "y": f"{y:.1f}", "fill": "#222222"}
-    ElementTree.SubElement(figure, "text", {**place, **(style or {})}).text = content
+def log_ticks(limits: Point, most: int) -> list[float]:
+    """Powers of ten within the limits, with their double and fivefold where there is room."""
+    low, high = limits
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        found = [
+            factor * 10.0**decade
+            for decade in decades
+            for factor in factors
+            if low <= factor * 10.0**decade <= high
+        ]
+        if len(found) <= most:
+            return found
+    return found[:: math.ceil(len(found) / most)]

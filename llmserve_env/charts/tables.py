@@ -1,0 +1,40 @@
+"""HTML tables: of numbers beside a chart, for eyes and for screen readers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, has_prose: bool = False
+) -> str:
+    """A table whose first column names the rows; everything is escaped.
+
+    Args:
+        head: Titles of the columns.
+        rows: As many cells each.
+        caption: What the table holds, for screen readers.
+        has_prose: Whether cells hold sentences, which may break into lines.
+    """
+    cells = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<th scope="row">{escape(cell)}</th>' if index == 0 else f"<td>{escape(cell)}</td>"
+            for index, cell in enumerate(row)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    title, css = escape(caption), "prose-cells" if has_prose else "numbers"
+    return (
+        f'<div class="table-scroll" role="region" tabindex="0" aria-label="{title}">'
+        f'<table class="{css}"><caption class="hidden">{title}</caption>'
+        f"<thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def folded(summary: str, content: str) -> str:
+    """The content, behind a line that opens it."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"

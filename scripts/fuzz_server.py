@@ -1,0 +1,231 @@
+"""Sends a server whatever its schema allows, and much that it does not; counts failures and hangs.
+
+    uv run python -m scripts.fuzz_server [--requests 20000] [--messages 20000] [--seed 0] [--write]
+
+schemathesis makes requests from the OpenAPI schema, valid and invalid; hypothesis makes messages
+for /ws. A failure is a status of 500 or more that is not meant, a socket that is closed, a message
+without an answer, or none within ten seconds. Exit status 1 if there is any. `--write` puts the
+result into docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from warnings import catch_warnings, simplefilter
+
+import httpx
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as hypothesis_seed
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from scripts.fuzz_messages import any_message
+from scripts.local_server import LocalServer, local_server
+from scripts.reliability_report import write_section
+
+HANG_S: Final = 10.0
+SHOWN_FAILURES: Final = 10
+# No limits: it is the handlers that are tried here.
+UNLIMITED: Final = {
+    "LLMSERVE_EXPENSIVE_REQUESTS_PER_MINUTE": "0",
+    "LLMSERVE_RESET_REQUESTS_PER_MINUTE": "0",
+    "LLMSERVE_STEP_REQUESTS_PER_MINUTE": "0",
+    "LLMSERVE_MAX_SESSIONS": "64",
+    "LLMSERVE_BASELINE_TIMEOUT_S": "1",
+    "LLMSERVE_LOG_LEVEL": "warning",
+}
+# These say on purpose that the server will not, or not now.
+MEANT: Final = frozenset({"NOT_AVAILABLE", "SERVER_BUSY", "BASELINE_TIMEOUT"})
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of many requests or messages.
+
+    Attributes:
+        sent: All of them.
+        answers: By status, or by type and code.
+        failures: The first few, in words.
+        failed: How many there were.
+        hangs: Of them, those without an answer in time.
+        slowest_s: The longest wait for an answer.
+    """
+
+    sent: int = 0
+    answers: dict[str, int] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    failed: int = 0
+    hangs: int = 0
+    slowest_s: float = 0.0
+
+    def count(self, answer: str) -> None:
+        """Count an answer."""
+        self.answers[answer] = self.answers.get(answer, 0) + 1
+
+    def fail(self, what: str) -> None:
+        """Count a failure."""
+        self.failed += 1
+        if len(self.failures) < SHOWN_FAILURES:
+            self.failures.append(what[:400])
+
+
+def fuzz_http(server: LocalServer, requests: int, seed: int) -> Tally:
+    """So many requests, spread over all operations of the schema."""
+    tally = Tally()
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    results = list(schema.get_all_operations())
+    operations = [result.ok() for result in results if isinstance(result, Ok)]
+    each = -(-requests // (2 * len(operations)))
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=HANG_S) as client:
+        for operation in operations:
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                strategy = operation.as_strategy(generation_mode=mode)
+                _run(strategy, each, seed, lambda case: _try_case(client, case, tally))
+    return tally
+
+
+def _run(strategy: Any, examples: int, seed: int, attempt: Callable[[Any], None]) -> None:
+    @hypothesis_seed(seed)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def every(example: Any) -> None:
+        attempt(example)
+
+    with suppress(Unsatisfiable):  # a route that takes nothing has no wrong requests
+        every()
+
+
+def _try_case(client: httpx.Client, case: Any, tally: Tally) -> None:
+    content = case.as_transport_kwargs(base_url=str(client.base_url))
+    content.pop("cookies", None)
+    began_s = time.perf_counter()
+    tally.sent += 1
+    what = f"{case.method} {case.formatted_path} {str(content)[:200]}"
+    try:
+        response = client.request(**_for_httpx(content))
+    except (httpx.InvalidURL, UnicodeError, ValueError, TypeError, httpx.LocalProtocolError):
+        tally.count("not sendable")
+        return
+    except httpx.TimeoutException:
+        tally.hangs += 1
+        tally.fail(f"no answer: {what}")
+        return
+    except httpx.TransportError as error:
+        tally.fail(f"{error!r}: {what}")
+        return
+    tally.slowest_s = max(tally.slowest_s, time.perf_counter() - began_s)
+    tally.count(str(response.status_code))
+    if (
+        response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
+        and _code_of(response) not in MEANT
+    ):
+        tally.fail(f"{response.status_code}: {what}: {response.text[:200]}")
+
+
+def _for_httpx(content: dict[str, Any]) -> dict[str, Any]:
+    """What schemathesis would hand to `requests`, in httpx's words."""
+    data = content.pop("data", None)
+    if data is not None:
+        content["content"] = data if isinstance(data, str | bytes) else str(data)
+    return {key: value for key, value in content.items() if value is not None}
+
+
+def _code_of(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"]["code"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def fuzz_socket(server: LocalServer, messages: int, seed: int) -> Tally:
+    """So many messages over one socket after another."""
+    tally = Tally()
+    sockets: list[ClientConnection] = []
+    with ExitStack() as opened:
+
+        def attempt(message: str | bytes) -> None:
+            if not sockets:
+                socket = connect(server.socket_url, proxy=None, max_size=None)
+                sockets.append(opened.enter_context(socket))
+            _try_message(sockets, message, tally)
+
+        _run(any_message(), messages, seed, attempt)
+    return tally
+
+
+def _try_message(sockets: list[ClientConnection], message: str | bytes, tally: Tally) -> None:
+    began_s = time.perf_counter()
+    tally.sent += 1
+    try:
+        sockets[0].send(message)
+        answer = json.loads(sockets[0].recv(timeout=HANG_S))
+    except ConnectionClosed as closed:
+        sockets.clear()
+        closed_with = None if closed.rcvd is None else closed.rcvd.code
+        tally.count(f"closed {closed_with}")
+        if '"close"' not in str(message):
+            tally.fail(f"closed with {closed_with}: {message[:200]!r}")
+        return
+    except TimeoutError:
+        sockets.clear()
+        tally.hangs += 1
+        tally.fail(f"no answer: {message[:200]!r}")
+        return
+    tally.slowest_s = max(tally.slowest_s, time.perf_counter() - began_s)
+    data = answer.get("data") or {}
+    code = data.get("code", "") if answer["type"] == "error" else ""
+    tally.count(f"{answer['type']} {code}".strip())
+    if code in ("EXECUTION_ERROR", "INTERNAL_SERVER_ERROR"):
+        tally.fail(f"{data.get('message')}: {message[:200]!r}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """0 if nothing failed, else 1."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="write docs/reliability.md")
+    arguments = parser.parse_args(argv)
+    with (
+        catch_warnings(),
+        tempfile.TemporaryDirectory() as folder,
+        local_server(Path(folder) / "log", **UNLIMITED) as server,
+    ):
+        simplefilter("ignore")  # of what is generated, not of what is tried
+        result: dict[str, Any] = {
+            "http": asdict(fuzz_http(server, arguments.requests, arguments.seed)),
+            "ws": asdict(fuzz_socket(server, arguments.messages, arguments.seed)),
+        }
+        result["alive"] = httpx.get(f"{server.url}/health", trust_env=False).is_success
+        result["tracebacks"] = server.log_path.read_text(errors="replace").count("Traceback")
+    print(json.dumps(result, indent=1))
+    if arguments.write:
+        write_section("fuzz", result)
+    failed = result["http"]["failed"] + result["ws"]["failed"]
+    return 0 if failed == 0 and result["alive"] and result["tracebacks"] == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

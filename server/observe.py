@@ -1,0 +1,96 @@
+"""Counts, times and logs every request, and gives it an id."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from typing import Any, Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.client_address import client_of
+from server.logs import REQUESTS_LOGGER, Played, request_id_of
+from server.metrics import REQUEST_SECONDS, REQUESTS
+
+logger = logging.getLogger(REQUESTS_LOGGER)
+
+REQUEST_ID_HEADER: Final = "X-Request-ID"
+GOOD_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+METHODS: Final = frozenset({"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"})
+# Paths of applications inside the application, whose routes are not ours.
+MOUNTED: Final = ("/web", "/docs-assets")
+# Asked every few seconds by whoever watches the server.
+PROBES: Final = frozenset({"/health", "/metrics"})
+NO_ANSWER: Final = 499
+
+
+class Observe:
+    """ASGI middleware around everything else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection and write down what became of it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        request_id_of.set(request_id)
+        if scope["type"] == "websocket":  # the guard of /ws writes its own line
+            await self._app(scope, receive, send)
+            return
+        status = NO_ANSWER
+        began_s = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            _write_down(scope, status, time.perf_counter() - began_s)
+
+
+def _write_down(scope: Scope, status: int, seconds: float) -> None:
+    route = route_of(scope)
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    REQUESTS.labels(route, method, status).inc()
+    REQUEST_SECONDS.labels(route).observe(seconds)
+    level = logging.DEBUG if route in PROBES else logging.INFO
+    if not logger.isEnabledFor(level):
+        return
+    fields: dict[str, Any] = {
+        "client": client_of(scope),
+        "status": status,
+        "duration_ms": round(1e3 * seconds, 2),
+    }
+    played = scope.get("state", {}).get("played")
+    if isinstance(played, Played):
+        fields |= played.fields()
+    # Without the query: it may name a session.
+    logger.log(level, "%s %s", method, scope["path"], extra={"fields": fields})
+
+
+def route_of(scope: Scope) -> str:
+    """The pattern of the route that answered, so that paths with ids count as one."""
+    path = getattr(scope.get("route"), "path", None)
+    if isinstance(path, str):
+        return path
+    mounted = (prefix for prefix in MOUNTED if scope["path"].startswith(prefix))
+    return next(mounted, "other")
+
+
+def _request_id(scope: Scope) -> str:
+    """The id that the client gave, if it is one, or a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and GOOD_ID.fullmatch(value):
+            return str(value.decode())
+    return uuid.uuid4().hex

@@ -1,0 +1,1 @@
+"""Recordings of other tools -> one parquet form: see `importing.import_trace`."""

@@ -1,0 +1,134 @@
+"""A real headless Chromium, and the clicks that the tests of the page share."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--no-proxy-server",
+)
+PATIENCE_S = 120.0
+# Of the browser itself, not of the page.
+OWN_SCHEMES = ("data:", "blob:", "chrome:", "about:")
+
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None, reason="needs Debian's chromium and chromium-driver"
+)
+
+
+class Page:
+    """The LLMServe tab in a browser of its own."""
+
+    def __init__(self, driver, url):
+        self.driver, self.url = driver, url
+
+    def open(self, *, theme="light"):
+        self.driver.get(f"{self.url}/web/?__theme={theme}")
+        self.until(lambda: self.element("compare-run").is_displayed())
+
+    def element(self, element_id):
+        return self.driver.find_element("id", element_id)
+
+    def text(self, element_id):
+        return self.element(element_id).text
+
+    def html(self, element_id):
+        return self.element(element_id).get_attribute("innerHTML")
+
+    def click(self, element_id):
+        self.element(element_id).click()
+
+    def tab(self, name):
+        shown = self._tab_named("button[role=tab]", name)
+        if shown is None:  # on a narrow page the rest is behind a button
+            menus = self.driver.find_elements("css selector", "button[aria-label='More tabs']")
+            next(menu for menu in menus if menu.is_displayed()).click()
+            shown = self._tab_named(".overflow-dropdown button", name)
+        shown.click()
+
+    def _tab_named(self, selector, name):
+        found = self.driver.find_elements("css selector", selector)
+        return next((tab for tab in found if tab.text.strip() == name), None)
+
+    def fill(self, element_id, text):
+        field = self.element(element_id).find_element("css selector", "input")
+        field.clear()
+        field.send_keys(text)
+
+    def until(self, is_so: Callable[[], bool]):
+        from selenium.common.exceptions import WebDriverException
+
+        deadline_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline_s:
+            try:
+                if is_so():
+                    return
+            except WebDriverException:
+                pass  # not there yet, or replaced while it was looked at
+            time.sleep(0.1)
+        raise AssertionError("the page did not come to it; see the test for what was waited for")
+
+    def until_text(self, element_id, wanted):
+        self.until(lambda: wanted in self.text(element_id))
+
+    def requested(self):
+        """The addresses of everything that was fetched since the last call."""
+        messages = (json.loads(entry["message"]) for entry in self.driver.get_log("performance"))
+        sent = (
+            message["message"]["params"]
+            for message in messages
+            if message["message"]["method"]
+            in ("Network.requestWillBeSent", "Network.webSocketCreated")
+        )
+        return [params.get("url") or params["request"]["url"] for params in sent]
+
+    def external_requests(self):
+        own = (self.url, self.url.replace("http", "ws"), *OWN_SCHEMES)
+        return [address for address in self.requested() if not address.startswith(own)]
+
+    def resize(self, width, height):
+        is_phone = width < 500
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def widest(self):
+        return self.driver.execute_script("return document.documentElement.scrollWidth")
+
+    def whole_height(self):
+        return self.driver.execute_script("return document.documentElement.scrollHeight")
+
+
+@contextmanager
+def chromium_page(url: str, folder: Path) -> Iterator[Page]:
+    """A page of a fresh browser whose profile and downloads lie in the folder."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}", "--window-size=1280,1000"):
+        options.add_argument(flag)
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
+    environ = os.environ | {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+    service = webdriver.ChromeService(DRIVER, env=environ)
+    driver = webdriver.Chrome(options=options, service=service)
+    try:
+        yield Page(driver, url)
+    finally:
+        driver.quit()

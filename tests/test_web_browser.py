@@ -1,0 +1,212 @@
+"""The LLMServe tab in a real browser, on a running server."""
+
+import re
+import time
+
+import pytest
+
+from tests.browser import chromium_page, needs_chromium
+
+pytest.importorskip("selenium", reason="needs the group `dev`: selenium")
+pytestmark = [pytest.mark.slow, needs_chromium]
+
+
+@pytest.fixture
+def page(server_url, tmp_path):
+    with chromium_page(server_url, tmp_path) as opened:
+        opened.open()
+        yield opened
+
+
+def run_comparison(page, seed):
+    page.fill("compare-seed", str(seed))
+    page.click("compare-run")
+    page.until_text("compare-status", "Done: ")
+
+
+def test_a_comparison_fills_the_table_and_draws_six_charts(page):
+    run_comparison(page, 43)
+
+    rows = page.driver.find_elements("css selector", "#compare-ranking tbody tr")
+    charts = page.driver.find_elements("css selector", "#compare-charts svg[role=img]")
+    assert "seed 43" in page.text("compare-status")
+    assert len(rows) == 3
+    assert all(re.search(r"\d\.\d{3}", row.text) for row in rows)
+    assert len(charts) == 6
+    assert page.html("compare-charts").count("<details>") == 6
+    assert "objective 300 ms" in page.html("compare-charts")
+
+
+def test_a_run_that_cannot_be_says_why_and_leaves_the_last_one_there(page):
+    for box in page.driver.find_elements("css selector", "#compare-agents input:checked"):
+        box.click()
+    page.click("compare-run")
+
+    page.until_text("compare-status", "choose 1 to 6 agents, got 0")
+    assert len(page.driver.find_elements("css selector", "#compare-ranking tbody tr")) == 3
+
+
+def test_the_episodes_and_the_picture_can_be_downloaded(page, tmp_path):
+    links = page.driver.find_elements("css selector", "#compare-files a.download")
+    for link in links:
+        link.click()
+
+    page.until(lambda: len([*tmp_path.glob("*.jsonl"), *tmp_path.glob("*.svg")]) == 2)
+    lines = next(tmp_path.glob("*.jsonl")).read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 3 * 201
+    assert next(tmp_path.glob("*.svg")).read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_the_wheel_steps_and_shows_what_held_requests_back(page):
+    page.tab("Take the wheel")
+    page.until(lambda: page.element("wheel-start").is_displayed())
+    page.click("wheel-start")
+    page.until_text("wheel-status", "200 windows")
+    page.click("wheel-one")
+    page.until_text("wheel-status", "Window 1 of 200")
+    page.click("wheel-ten")
+    page.until_text("wheel-status", "Window 11 of 200")
+
+    assert "Heuristic" in page.text("wheel-status")
+    assert "held back by" in page.text("wheel-panel").lower()
+    assert len(page.driver.find_elements("css selector", "#wheel-charts svg[role=img]")) == 6
+
+
+def test_stepping_before_the_start_says_what_to_do(page):
+    page.tab("Take the wheel")
+    page.until(lambda: page.element("wheel-one").is_displayed())
+    page.click("wheel-one")
+
+    page.until_text("wheel-status", "Press Start first")
+
+
+def test_the_episode_at_the_wheel_ends_with_a_grade(page):
+    page.tab("Take the wheel")
+    page.until(lambda: page.element("wheel-start").is_displayed())
+    page.click("wheel-start")
+    page.until_text("wheel-status", "200 windows")
+    for played in range(10, 201, 10):
+        page.click("wheel-ten")
+        page.until_text("wheel-status", f"Window {played} of 200")
+
+    page.until_text("wheel-panel", "is your grade")
+    assert "best constant setting" in page.text("wheel-panel")
+    assert len(page.driver.find_elements("css selector", "#wheel-files a.download")) == 2
+
+
+def test_why_explains_a_window_and_walks_from_change_to_change(page):
+    page.tab("Why?")
+    page.until_text("why-view", "held back by")
+    before = page.text("why-view")
+    page.click("why-next")
+
+    page.until(lambda: page.text("why-view") != before)
+    assert "Knobs moved" in page.text("why-view")
+
+
+def test_an_episode_can_be_replayed(page):
+    page.tab("Why?")
+    page.until_text("why-view", "held back by")
+    page.click("why-replay")
+
+    page.until_text("why-view", "Window 200: held back by")
+
+
+def test_a_saved_episode_can_be_uploaded_and_explained(page, tmp_path):
+    page.driver.find_elements("css selector", "#compare-files a.download")[0].click()
+    page.until(lambda: bool(list(tmp_path.glob("*.jsonl"))))
+    page.tab("Why?")
+    page.until_text("why-view", "held back by")
+    field = page.driver.find_element("css selector", "input[type=file]")
+    field.send_keys(str(next(tmp_path.glob("*.jsonl"))))
+
+    page.until(lambda: "File: " in shown_episode(page))
+    page.until_text("why-status", "200 windows")
+
+
+def shown_episode(page):
+    script = "return document.querySelector('#why-episode input').value"
+    return page.driver.execute_script(script)
+
+
+def test_a_file_that_is_no_episode_is_refused_with_a_reason(page, tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"format": "other"}\n', encoding="utf-8")
+    page.tab("Why?")
+    page.until_text("why-view", "held back by")
+    page.driver.find_element("css selector", "input[type=file]").send_keys(str(bad))
+
+    page.until_text("why-status", "format must be 'llmserve-episode-1'")
+
+
+def test_fidelity_names_errors_gates_and_limits(page):
+    page.tab("Fidelity")
+    page.until_text("fidelity-metrics", "time per output token")
+
+    assert "met" in page.text("fidelity-metrics")
+    assert "Tensor parallel above 1" in page.text("fidelity-limits")
+    assert len(page.driver.find_elements("css selector", "#fidelity-charts svg[role=img]")) == 2
+
+
+def test_the_playground_is_the_second_tab(page):
+    tabs = [tab.text for tab in page.driver.find_elements("css selector", "button[role=tab]")]
+
+    assert tabs[:2] == ["LLMServe", "Playground"]
+
+
+def test_the_playground_draws_the_observation_and_offers_settings(page):
+    page.tab("Playground")
+    buttons = page.driver.find_elements("tag name", "button")
+    next(button for button in buttons if button.text.strip() == "Reset").click()
+
+    page.until(lambda: "Best constant found" in page.driver.find_element("tag name", "body").text)
+    assert "Held back by" in page.driver.find_element("tag name", "body").text
+
+
+def test_two_visitors_do_not_see_each_others_episodes(server_url, tmp_path):
+    with (
+        chromium_page(server_url, tmp_path / "one") as one,
+        chromium_page(server_url, tmp_path / "two") as two,
+    ):
+        one.open()
+        two.open()
+        one.fill("compare-seed", "101")
+        two.fill("compare-seed", "202")
+        one.click("compare-run")
+        two.click("compare-run")
+        one.until_text("compare-status", "Done: ")
+        two.until_text("compare-status", "Done: ")
+        one.tab("Why?")
+        two.tab("Why?")
+        one.until(lambda: "seed 101" in shown_episode(one))
+        two.until(lambda: "seed 202" in shown_episode(two))
+
+        assert "seed 202" not in one.text("why-status")
+        assert "seed 101" not in two.text("why-status")
+
+
+def test_nothing_is_fetched_from_anywhere_else(page):
+    run_comparison(page, 44)
+    for name in ("Take the wheel", "Why?", "Fidelity", "Playground"):
+        page.tab(name)
+        time.sleep(0.5)
+
+    assert page.external_requests() == []
+
+
+@pytest.mark.parametrize("tab", ["Compare agents", "Take the wheel", "Why?", "Fidelity"])
+def test_nothing_sticks_out_on_a_phone(page, tab):
+    page.resize(400, 860)
+    page.open()
+    page.tab(tab)
+    time.sleep(1.0)
+
+    assert page.widest() <= 400
+
+
+def test_a_comparison_can_be_started_from_the_keyboard(page):
+    button = page.element("compare-run")
+    page.driver.execute_script("arguments[0].focus()", button)
+    button.send_keys("\n")
+
+    page.until_text("compare-status", "Done: ")
