@@ -9,9 +9,9 @@ from server.real_engine import RealEngine
 from server.real_probe import check_alive, measure_prompt_scale, measure_rate_scale
 from server.real_prompts import PromptScale
 from server.real_traffic import Traffic, plan_traffic
+from simulator.outcome import GAIN_TERMS
 from simulator.records import FloatArray
 from simulator.reward import TERMS
-from simulator.state import GAIN_TERMS
 from simulator.trace_simulator import TraceSimulator
 
 PROBE_LIMIT_S = 60.0  # beside the time-outs of the requests themselves

@@ -12,9 +12,10 @@ from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import TIERS, QuantizationTier
 from llmserve_env.tasks import DeploymentSpec, TaskSpec
 from simulator.hardware import BYTES_PER_GB, SECONDS_PER_MS, Profile, load_profile
+from simulator.outcome import TERMS
 from simulator.perf_model import PerfTables, load_tables
 from simulator.rng import stream
-from simulator.state import CLASSES, FLEET, TERMS, Records, Tables
+from simulator.state import CLASSES, FLEET, Records, Tables
 
 SECONDS_PER_HOUR = 3600.0
 

@@ -46,6 +46,8 @@ def step_windows(
             state.queues[e],
             state.orders[e],
             state.samples[e],
+            state.tallies[e],
+            state.buckets[e],
             fleet[0],
             tables,
         )

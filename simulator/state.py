@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from simulator.outcome import METRICS, REWARD
+
 MAX_BATCH: Final = 512
 MAX_REPLICAS: Final = 2
 CLASSES: Final = 3
@@ -44,9 +46,18 @@ NEVER: Final = 1 << 62  # a decode step that no episode reaches
 ) = range(10)
 SLOT_ROWS: Final = 10
 FIRST_ORDER, DECIDED_ORDER = range(2)  # rows of the order array: by first token, by decision
-# Rows of the sample array: step times of this window, sorted TTFT and ITL of the last windows, and
-# room for the first tokens of this window.
-STEP_SAMPLES, TTFT_SAMPLES, ITL_SAMPLES, FRESH_SAMPLES = range(4)
+# Rows of the sample array: TTFT and ITL of the last windows, step times of this window, and room in
+# which a percentile is sought. The first two are also the kinds of samples that have a histogram.
+TTFT_SAMPLES, ITL_SAMPLES, STEP_SAMPLES, SCRATCH_SAMPLES = range(4)
+HISTOGRAMS: Final = 2
+# Buckets of a histogram, 16 octaves of 64 each, and in how many of them weight is also counted.
+BUCKETS: Final = 1024
+GROUP_BUCKETS: Final = 32
+# Columns of a tally: the place of the oldest sample in its ring, how many there are, their weight,
+# how many each of the last windows brought, and their weight by group of buckets.
+TALLY_OLDEST, TALLY_SAMPLES, TALLY_WEIGHT, TALLY_WINDOWS = range(4)
+TALLY_GROUPS: Final = TALLY_WINDOWS + PERCENTILE_WINDOWS
+TALLY_COLUMNS: Final = TALLY_GROUPS + BUCKETS // GROUP_BUCKETS
 # Columns of a waiting list: its ends, the first request that was within its TTFT objective at the
 # end of the last window, and how many before it had no token yet, and their output tokens.
 QUEUE_HEAD, QUEUE_TAIL, QUEUE_IN_TIME, QUEUE_OVERDUE, QUEUE_OVERDUE_TOKENS = range(5)
@@ -129,8 +140,6 @@ ENVIRONMENT = np.dtype(
         ("window_decided", _I),
         ("window_arrival", _I),
         ("step_samples", _I),
-        ("ttft_samples", _I),
-        ("itl_samples", _I),
         ("windows", _I),
         ("cost_usd", _F),
         ("moved_knobs", _I),
@@ -155,7 +164,9 @@ WINDOW = np.dtype(
 
 # Samples are most of what a window reads and writes, hence the small fields. A weight, in 1/1024
 # tokens, stays below 2^31 as long as a GPU yields less than 35,000 tokens/s in a window of 60 s.
-SAMPLE = np.dtype([("value_s", _F), ("weight", np.int32), ("window", np.int32)])
+# `older` is the place of the next older sample of the same bucket.
+SAMPLE = np.dtype([("value_s", _F), ("weight", np.int32), ("older", np.int32)])
+BUCKET = np.dtype([("weight", _I), ("samples", np.int32), ("newest", np.int32)])
 
 FLEET = np.dtype(
     [
@@ -174,94 +185,6 @@ FLEET = np.dtype(
         ("transfer_s", _F),
         ("transfer_token_s", _F),
         ("switch_s", _F),
-    ]
-)
-
-# What a window amounts to, in SI units; NaN stands for "no sample". Suffixes 0, 1, 2 are classes.
-METRICS = np.dtype(
-    [
-        ("waiting", _I),
-        ("running", _I),
-        ("overdue", _I),
-        ("oldest_wait_s", _F),
-        ("kv_used_fraction", _F),
-        ("prompt_tokens_mean", _F),
-        ("ttft_p50_s", _F),
-        ("ttft_p99_s", _F),
-        ("ttft_samples", _I),
-        ("itl_p50_s", _F),
-        ("itl_p99_s", _F),
-        ("itl_tokens", _I),
-        ("output_tps", _F),
-        ("goodput_tps", _F),
-        ("arrival_rps", _F),
-        ("arrived", _I),
-        *((f"arrived_{index}", _I) for index in range(CLASSES)),
-        ("finished", _I),
-        ("rejected", _I),
-        ("dropped", _I),
-        *((f"decided_{index}", _I) for index in range(CLASSES)),
-        *((f"met_{index}", _I) for index in range(CLASSES)),
-        ("met_tokens", _I),
-        ("missed_tokens", _I),
-        ("ttft_utility", _F),
-        ("memory_used_bytes", _F),
-        ("memory_reserved_bytes", _F),
-        ("reserved_fraction", _F),
-        ("busy_fraction", _F),
-        ("kv_reserved_fraction", _F),
-        ("saved_fraction", _F),
-        ("quality", _F),
-        ("cost_usd", _F),
-        ("cost_total_usd", _F),
-        ("recent_cost_usd", _F),
-        ("recent_tokens", _F),
-        ("acceptance_fraction", _F),
-        ("preemptions", _I),
-        ("switch_remaining_s", _F),
-        ("binding", _I),
-        ("moved_fraction", _F),
-    ]
-)
-
-# The terms of the reward, each in [0, 1], and the reward in [-1, 1].
-REWARD = np.dtype(
-    [
-        ("throughput", _F),
-        ("ttft", _F),
-        ("slo", _F),
-        ("memory", _F),
-        ("cost", _F),
-        ("stability", _F),
-        ("violation", _F),
-        ("preemption", _F),
-        ("drop", _F),
-        ("reward", _F),
-    ]
-)
-GAIN_TERMS: Final = ("throughput", "ttft", "slo", "memory", "cost", "stability")
-PENALTY_TERMS: Final = ("violation", "preemption", "drop")
-
-# Objectives, money and memory: what metrics need to know beside the engine's state.
-TERMS = np.dtype(
-    [
-        *((f"ttft_slo_s_{index}", _F) for index in range(CLASSES)),
-        *((f"itl_slo_s_{index}", _F) for index in range(CLASSES)),
-        ("api_s", _F),
-        ("usd_per_gpu_s", _F),
-        ("memory_limit_bytes", _F),
-        ("activation_bytes", _F),
-        ("block_bytes", _F),
-        ("weight_bytes_fp16", _F),
-        ("weight_bytes_int8", _F),
-        ("weight_bytes_int4", _F),
-        ("quality_fp16", _F),
-        ("quality_int8", _F),
-        ("quality_int4", _F),
-        ("largest_pool_blocks", _F),
-        ("least_reserved_fraction", _F),
-        ("most_reserved_fraction", _F),
-        ("active_knobs", _I),
     ]
 )
 
@@ -294,7 +217,9 @@ class State(NamedTuple):
         slots: (envs, MAX_REPLICAS, SLOT_ROWS, MAX_BATCH) int64, running sequences.
         queues: (envs, MAX_REPLICAS, CLASSES, 5) int64, the waiting lists by QUEUE_* columns.
         orders: (envs, 2, capacity) int64, requests by first token and by decision.
-        samples: (envs, 4, MAX_SAMPLES) SAMPLE.
+        samples: (envs, 4, MAX_SAMPLES) SAMPLE; the first HISTOGRAMS rows are rings.
+        tallies: (envs, HISTOGRAMS, TALLY_COLUMNS) int64, what a ring holds by TALLY_* columns.
+        buckets: (envs, HISTOGRAMS, BUCKETS) BUCKET, the samples of a ring by value.
         ledger: (envs, PERCENTILE_WINDOWS, 2) float64, US dollars and tokens of the last windows.
         metrics: (envs,) METRICS of the last window.
         rewards: (envs,) REWARD of the last window.
@@ -308,6 +233,8 @@ class State(NamedTuple):
     queues: npt.NDArray[np.int64]
     orders: npt.NDArray[np.int64]
     samples: Records
+    tallies: npt.NDArray[np.int64]
+    buckets: Records
     ledger: npt.NDArray[np.float64]
     metrics: Records
     rewards: Records
@@ -324,6 +251,8 @@ class Lane(NamedTuple):
     queues: npt.NDArray[np.int64]
     orders: npt.NDArray[np.int64]
     samples: Records
+    tallies: npt.NDArray[np.int64]
+    buckets: Records
     fleet: Record
     tables: Tables
 
@@ -339,6 +268,8 @@ def allocate(environments: int, request_capacity: int) -> State:
         queues=np.zeros((environments, MAX_REPLICAS, CLASSES, 5), np.int64),
         orders=np.zeros((environments, 2, request_capacity), np.int64),
         samples=np.zeros((environments, 4, MAX_SAMPLES), SAMPLE),
+        tallies=np.zeros((environments, HISTOGRAMS, TALLY_COLUMNS), np.int64),
+        buckets=np.zeros((environments, HISTOGRAMS, BUCKETS), BUCKET),
         ledger=np.zeros((environments, PERCENTILE_WINDOWS, 2)),
         metrics=np.zeros(environments, METRICS),
         rewards=np.zeros(environments, REWARD),
