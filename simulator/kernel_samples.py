@@ -11,7 +11,6 @@ import math
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from simulator.jit import inlined
 from simulator.state import (

@@ -45,6 +45,8 @@ NEVER: Final = 1 << 62  # a decode step that no episode reaches
     PREFILL_SEQUENCE,
 ) = range(10)
 SLOT_ROWS: Final = 10
+# Room in a row. Rows whose distance is a power of two drive one another out of the cache.
+SLOTS: Final = MAX_BATCH + 8
 FIRST_ORDER, DECIDED_ORDER = range(2)  # rows of the order array: by first token, by decision
 # Rows of the sample array: TTFT and ITL of the last windows, step times of this window, and room in
 # which a percentile is sought. The first two are also the kinds of samples that have a histogram.
@@ -73,22 +75,24 @@ QUEUE_HEAD, QUEUE_TAIL, QUEUE_IN_TIME, QUEUE_OVERDUE, QUEUE_OVERDUE_TOKENS = ran
 
 _F, _I = np.float64, np.int64
 
+# Small fields, and what is used together side by side: a request is on few cache lines. Contexts
+# end at 2^15 tokens, so that counts in 1/1024 tokens stay below 2^31.
 REQUEST = np.dtype(
     [
         ("arrival_s", _F),
-        ("prompt_tokens", _I),
-        ("output_tokens", _I),
-        ("priority_class", _I),
+        ("first_token_s", _F),  # NaN until it happens, as are the next three and admitted_s
+        ("last_token_s", _F),
+        ("finish_s", _F),
+        ("prompt_tokens", np.int32),
+        ("output_tokens", np.int32),
+        ("generated", np.int32),  # 1/1024 tokens, as of the last time it stopped running
+        ("next_waiting", np.int32),
+        ("preemptions", np.int32),
+        ("priority_class", np.int16),
+        ("status", np.int16),
         ("acceptance_first", _F),
         ("acceptance_ratio", _F),
-        ("status", _I),
-        ("generated", _I),  # 1/1024 tokens, as of the last time it stopped running
-        ("admitted_s", _F),  # NaN until it happens, as are the next two
-        ("first_token_s", _F),
-        ("finish_s", _F),
-        ("last_token_s", _F),
-        ("preemptions", _I),
-        ("next_waiting", _I),
+        ("admitted_s", _F),
     ]
 )
 
@@ -194,15 +198,22 @@ Record = Any
 
 
 class Tables(NamedTuple):
-    """Measured GPU times as the kernel reads them; see perf_model.PerfTables."""
+    """Measured GPU times as the kernel reads them; see perf_model.PerfTables.
+
+    Of nodes there are also the segments between them: (last node + 1,) uint8, in which segment
+    every whole number lies.
+    """
 
     linear_s: npt.NDArray[np.float64]
     lm_head_s: npt.NDArray[np.float64]
     attn_decode_s: npt.NDArray[np.float64]
     kv_nodes: npt.NDArray[np.float64]
+    kv_segments: npt.NDArray[np.uint8]
     attn_prefill_s: npt.NDArray[np.float64]
     new_nodes: npt.NDArray[np.float64]
+    new_segments: npt.NDArray[np.uint8]
     prefix_nodes: npt.NDArray[np.float64]
+    prefix_segments: npt.NDArray[np.uint8]
     attn_prefill_floor_s: float
 
 
@@ -214,7 +225,7 @@ class State(NamedTuple):
         windows: (envs,) WINDOW, counters of the last window.
         replicas: (envs, MAX_REPLICAS) REPLICA.
         requests: (envs, capacity) REQUEST, in order of arrival.
-        slots: (envs, MAX_REPLICAS, SLOT_ROWS, MAX_BATCH) int64, running sequences.
+        slots: (envs, MAX_REPLICAS, SLOT_ROWS, SLOTS) int64, running sequences.
         queues: (envs, MAX_REPLICAS, CLASSES, 5) int64, the waiting lists by QUEUE_* columns.
         orders: (envs, 2, capacity) int64, requests by first token and by decision.
         samples: (envs, 4, MAX_SAMPLES) SAMPLE; the first HISTOGRAMS rows are rings.
@@ -264,7 +275,7 @@ def allocate(environments: int, request_capacity: int) -> State:
         windows=np.zeros(environments, WINDOW),
         replicas=np.zeros((environments, MAX_REPLICAS), REPLICA),
         requests=np.zeros((environments, request_capacity), REQUEST),
-        slots=np.zeros((environments, MAX_REPLICAS, SLOT_ROWS, MAX_BATCH), np.int64),
+        slots=np.zeros((environments, MAX_REPLICAS, SLOT_ROWS, SLOTS), np.int64),
         queues=np.zeros((environments, MAX_REPLICAS, CLASSES, 5), np.int64),
         orders=np.zeros((environments, 2, request_capacity), np.int64),
         samples=np.zeros((environments, 4, MAX_SAMPLES), SAMPLE),

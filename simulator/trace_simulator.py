@@ -133,9 +133,9 @@ class TraceSimulator:
             first_token_s=table["first_token_s"].copy(),
             finish_s=table["finish_s"].copy(),
             generated_tokens=table["generated"] / TOKEN,
-            preemptions=table["preemptions"].copy(),
-            priority_class=table["priority_class"].copy(),
-            status=table["status"].copy(),
+            preemptions=table["preemptions"].astype(np.int64),
+            priority_class=table["priority_class"].astype(np.int64),
+            status=table["status"].astype(np.int64),
         )
 
     def clone(self) -> Self:
