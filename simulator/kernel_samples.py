@@ -113,7 +113,7 @@ def _add(lane: Lane, kind: int, value_s: float, weight: int) -> None:
 
 @inlined
 def _bucket_of(value_s: float) -> int:
-    bits = np.float64(value_s).view(np.int64) >> _DROPPED_BITS
+    bits = int(np.float64(value_s).view(np.int64)) >> _DROPPED_BITS
     return min(max(bits - _FIRST_BUCKET, 0), BUCKETS - 1)
 
 
