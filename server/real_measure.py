@@ -42,7 +42,8 @@ def measure_entered_window(
         state.orders[0],
         state.samples[0],
         state.tallies[0],
-        state.buckets[0],
+        state.scratch[0],
+        state.counts[0],
         fleet[0],
         tables,
     )

@@ -47,7 +47,8 @@ def step_windows(
             state.orders[e],
             state.samples[e],
             state.tallies[e],
-            state.buckets[e],
+            state.scratch[0],
+            state.counts[0],
             fleet[0],
             tables,
         )

@@ -1,8 +1,9 @@
-"""Latency samples of the last windows, in buckets by value: exact percentiles without sorting.
+"""Latency samples of the last windows in rings, and exact percentiles of them without sorting.
 
-Each kind of samples has a ring, in which they lie as they came, and a histogram over it. Buckets
-are narrow, a 64th of an octave, and the samples of a bucket are linked, the newest first. Counting
-weights leads to the bucket of a percentile; which of its few samples it is, is found among them.
+A ring holds samples as they came, and of each the bucket that its value falls into, a 32nd of an
+octave. Counting weight by bucket leads to the bucket of a percentile; which of the samples in it is
+meant, is found by selection. Sorting would mispredict its branches, and a histogram that is kept
+lies scattered in memory; a ring is read from end to end, and all count in the same place.
 """
 
 from __future__ import annotations
@@ -11,21 +12,18 @@ import math
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.jit import inlined
 from simulator.state import (
     BUCKETS,
     FIRST_ORDER,
-    GROUP_BUCKETS,
     ITL_SAMPLES,
     MAX_SAMPLES,
     PERCENTILE_WINDOWS,
-    SCRATCH_SAMPLES,
     STEP_SAMPLES,
-    TALLY_GROUPS,
     TALLY_OLDEST,
     TALLY_SAMPLES,
-    TALLY_WEIGHT,
     TALLY_WINDOWS,
     TTFT_SAMPLES,
     Lane,
@@ -34,7 +32,7 @@ from simulator.state import (
 
 # The leading bits of a positive float64, exponent and mantissa, rise with its value. So many of the
 # mantissa's part an octave; the first bucket begins at 2^-10 s, about a millisecond.
-_MANTISSA_BITS: Final = 6
+_MANTISSA_BITS: Final = 5
 _DROPPED_BITS: Final = 52 - _MANTISSA_BITS
 _FIRST_BUCKET: Final = (1023 - 10) << _MANTISSA_BITS
 
@@ -44,71 +42,50 @@ def add_ttft(lane: Lane, api_s: float) -> None:
     """Take in the first tokens of this window; samples that are too old go."""
     env = lane.env
     count = min(env.first_tokens - env.window_first, MAX_SAMPLES)
-    _make_room(lane, TTFT_SAMPLES, count)
+    place = _make_room(lane, TTFT_SAMPLES, count)
     for i in range(count):
         request = lane.requests[lane.orders[FIRST_ORDER, env.window_first + i]]
-        _add(lane, TTFT_SAMPLES, request.first_token_s - request.arrival_s + api_s, 1)
+        ttft_s = request.first_token_s - request.arrival_s + api_s
+        place = _add(lane.samples[TTFT_SAMPLES], place, ttft_s, 1)
 
 
 @inlined
 def add_itl(lane: Lane) -> None:
     """Take in the step times of this window; samples that are too old go."""
-    steps = lane.samples[STEP_SAMPLES]
-    _make_room(lane, ITL_SAMPLES, lane.env.step_samples)
-    for i in range(lane.env.step_samples):
-        _add(lane, ITL_SAMPLES, steps[i].value_s, steps[i].weight)
+    steps, count = lane.samples[STEP_SAMPLES], lane.env.step_samples
+    place = _make_room(lane, ITL_SAMPLES, count)
+    for i in range(count):
+        place = _add(lane.samples[ITL_SAMPLES], place, steps[i].value_s, steps[i].weight)
 
 
 @inlined
-def _make_room(lane: Lane, kind: int, count: int) -> None:
-    """Forget the window that is too old now; where the room is short, the next oldest, too."""
-    tally, window = lane.tallies[kind], lane.env.windows
-    _forget_window(lane, kind, window % PERCENTILE_WINDOWS)
-    oldest = window
-    while tally[TALLY_SAMPLES] + count > MAX_SAMPLES:
-        oldest += 1
-        _forget_window(lane, kind, oldest % PERCENTILE_WINDOWS)
-    tally[TALLY_WINDOWS + window % PERCENTILE_WINDOWS] = count
+def _make_room(lane: Lane, kind: int, count: int) -> int:
+    """Forget the window that is too old now; where the room is short, the next oldest, too.
 
-
-@inlined
-def _forget_window(lane: Lane, kind: int, column: int) -> None:
-    """Take the oldest window's samples out of the histogram; they are at the ends of their lists.
-
-    Args:
-        lane: Of the environment.
-        kind: Of samples.
-        column: Of the window's count.
+    Returns the place in the ring for the first of so many new samples.
     """
-    ring, tally, buckets = lane.samples[kind], lane.tallies[kind], lane.buckets[kind]
-    place, count, total = tally[TALLY_OLDEST], tally[TALLY_WINDOWS + column], 0
-    for _ in range(count):
-        sample = ring[place]
-        at = _bucket_of(sample.value_s)
-        buckets[at].samples -= 1
-        buckets[at].weight -= sample.weight
-        tally[TALLY_GROUPS + at // GROUP_BUCKETS] -= sample.weight
-        total += sample.weight
-        place = (place + 1) % MAX_SAMPLES
-    tally[TALLY_OLDEST] = place
-    tally[TALLY_SAMPLES] -= count
-    tally[TALLY_WEIGHT] -= total
-    tally[TALLY_WINDOWS + column] = 0
+    tally, window = lane.tallies[kind], lane.env.windows
+    oldest, kept = tally[TALLY_OLDEST], tally[TALLY_SAMPLES]
+    column = window % PERCENTILE_WINDOWS
+    newest_column = column
+    while True:
+        oldest = (oldest + tally[TALLY_WINDOWS + column]) % MAX_SAMPLES
+        kept -= tally[TALLY_WINDOWS + column]
+        tally[TALLY_WINDOWS + column] = 0
+        column = (column + 1) % PERCENTILE_WINDOWS
+        if kept + count <= MAX_SAMPLES:
+            break
+    tally[TALLY_OLDEST], tally[TALLY_SAMPLES] = oldest, kept + count
+    tally[TALLY_WINDOWS + newest_column] = count
+    return (oldest + kept) % MAX_SAMPLES
 
 
 @inlined
-def _add(lane: Lane, kind: int, value_s: float, weight: int) -> None:
-    ring, tally, buckets = lane.samples[kind], lane.tallies[kind], lane.buckets[kind]
-    place = (tally[TALLY_OLDEST] + tally[TALLY_SAMPLES]) % MAX_SAMPLES
-    at = _bucket_of(value_s)
-    sample, bucket = ring[place], buckets[at]
-    sample.value_s, sample.weight, sample.older = value_s, weight, bucket.newest
-    bucket.newest = place
-    bucket.samples += 1
-    bucket.weight += weight
-    tally[TALLY_GROUPS + at // GROUP_BUCKETS] += weight
-    tally[TALLY_SAMPLES] += 1
-    tally[TALLY_WEIGHT] += weight
+def _add(ring: Records, place: int, value_s: float, weight: int) -> int:
+    """Put a sample into the ring; the place of the next one."""
+    sample = ring[place]
+    sample.value_s, sample.weight, sample.bucket = value_s, weight, _bucket_of(value_s)
+    return (place + 1) % MAX_SAMPLES
 
 
 @inlined
@@ -120,31 +97,53 @@ def _bucket_of(value_s: float) -> int:
 @inlined
 def median_and_p99(lane: Lane, kind: int) -> tuple[float, float, int]:
     """The smallest values that cover 50 % and 99 % of the weight, and the weight; NaN if empty."""
-    total = lane.tallies[kind, TALLY_WEIGHT]
-    if total == 0:
+    first, count = lane.tallies[kind, TALLY_OLDEST], lane.tallies[kind, TALLY_SAMPLES]
+    if count == 0:
         return math.nan, math.nan, 0
+    before_end = min(count, MAX_SAMPLES - first)  # the ring's two parts, each in one stretch
+    ring, counts = lane.samples[kind], lane.counts
+    counts[:] = 0
+    total = _count(ring, first, first + before_end, counts)
+    total += _count(ring, 0, count - before_end, counts)
     median_s = _smallest_covering(lane, kind, (total + 1) // 2)
     return median_s, _smallest_covering(lane, kind, (99 * total + 99) // 100), total
 
 
 @inlined
+def _count(ring: Records, first: int, last: int, counts: npt.NDArray[np.int64]) -> int:
+    """Add the weights of a stretch of the ring to the buckets'; their sum."""
+    total = 0
+    for i in range(first, last):
+        counts[ring[i].bucket] += ring[i].weight
+        total += ring[i].weight
+    return total
+
+
+@inlined
 def _smallest_covering(lane: Lane, kind: int, needed: int) -> float:
     """The smallest value such that the samples up to it weigh as much as is needed."""
-    groups, buckets = lane.tallies[kind, TALLY_GROUPS:], lane.buckets[kind]
-    group = 0
-    while groups[group] < needed:
-        needed -= groups[group]
-        group += 1
-    at = group * GROUP_BUCKETS
-    while buckets[at].weight < needed:
-        needed -= buckets[at].weight
-        at += 1
-    ring, scratch = lane.samples[kind], lane.samples[SCRATCH_SAMPLES]
-    place, count = buckets[at].newest, buckets[at].samples
-    for i in range(count):
-        scratch[i].value_s, scratch[i].weight = ring[place].value_s, ring[place].weight
-        place = ring[place].older
-    return _select(scratch, count, needed)
+    bucket = 0
+    while lane.counts[bucket] < needed:
+        needed -= lane.counts[bucket]
+        bucket += 1
+    first, count = lane.tallies[kind, TALLY_OLDEST], lane.tallies[kind, TALLY_SAMPLES]
+    before_end = min(count, MAX_SAMPLES - first)
+    ring, chosen = lane.samples[kind], lane.scratch
+    found = _choose(ring, first, first + before_end, bucket, chosen, 0)
+    found = _choose(ring, 0, count - before_end, bucket, chosen, found)
+    return _select(chosen, found, needed)
+
+
+@inlined
+def _choose(ring: Records, first: int, last: int, bucket: int, chosen: Records, found: int) -> int:
+    """Copy what a stretch of the ring holds of a bucket behind what was found; how much that is.
+
+    Copies always and counts what belongs there, since nobody can predict which do.
+    """
+    for i in range(first, last):
+        chosen[found].value_s, chosen[found].weight = ring[i].value_s, ring[i].weight
+        found += int(ring[i].bucket == bucket)
+    return found
 
 
 @inlined

@@ -48,18 +48,15 @@ SLOT_ROWS: Final = 10
 # Room in a row. Rows whose distance is a power of two drive one another out of the cache.
 SLOTS: Final = MAX_BATCH + 8
 FIRST_ORDER, DECIDED_ORDER = range(2)  # rows of the order array: by first token, by decision
-# Rows of the sample array: TTFT and ITL of the last windows, step times of this window, and room in
-# which a percentile is sought. The first two are also the kinds of samples that have a histogram.
-TTFT_SAMPLES, ITL_SAMPLES, STEP_SAMPLES, SCRATCH_SAMPLES = range(4)
-HISTOGRAMS: Final = 2
-# Buckets of a histogram, 16 octaves of 64 each, and in how many of them weight is also counted.
-BUCKETS: Final = 1024
-GROUP_BUCKETS: Final = 32
-# Columns of a tally: the place of the oldest sample in its ring, how many there are, their weight,
-# how many each of the last windows brought, and their weight by group of buckets.
-TALLY_OLDEST, TALLY_SAMPLES, TALLY_WEIGHT, TALLY_WINDOWS = range(4)
-TALLY_GROUPS: Final = TALLY_WINDOWS + PERCENTILE_WINDOWS
-TALLY_COLUMNS: Final = TALLY_GROUPS + BUCKETS // GROUP_BUCKETS
+# Rows of the sample array: TTFT and ITL of the last windows, which are rings and are tallied, and
+# step times of this window.
+TTFT_SAMPLES, ITL_SAMPLES, STEP_SAMPLES = range(3)
+RINGS: Final = 2
+BUCKETS: Final = 512  # by value: 16 octaves of 32 each
+# Columns of a tally: the place of the oldest sample in its ring, how many there are, and how many
+# each of the last windows brought.
+TALLY_OLDEST, TALLY_SAMPLES, TALLY_WINDOWS = range(3)
+TALLY_COLUMNS: Final = TALLY_WINDOWS + PERCENTILE_WINDOWS
 # Columns of a waiting list: its ends, the first request that was within its TTFT objective at the
 # end of the last window, and how many before it had no token yet, and their output tokens.
 QUEUE_HEAD, QUEUE_TAIL, QUEUE_IN_TIME, QUEUE_OVERDUE, QUEUE_OVERDUE_TOKENS = range(5)
@@ -168,9 +165,7 @@ WINDOW = np.dtype(
 
 # Samples are most of what a window reads and writes, hence the small fields. A weight, in 1/1024
 # tokens, stays below 2^31 as long as a GPU yields less than 35,000 tokens/s in a window of 60 s.
-# `older` is the place of the next older sample of the same bucket.
-SAMPLE = np.dtype([("value_s", _F), ("weight", np.int32), ("older", np.int32)])
-BUCKET = np.dtype([("weight", _I), ("samples", np.int32), ("newest", np.int32)])
+SAMPLE = np.dtype([("value_s", _F), ("weight", np.int32), ("bucket", np.int32)])
 
 FLEET = np.dtype(
     [
@@ -228,9 +223,10 @@ class State(NamedTuple):
         slots: (envs, MAX_REPLICAS, SLOT_ROWS, SLOTS) int64, running sequences.
         queues: (envs, MAX_REPLICAS, CLASSES, 5) int64, the waiting lists by QUEUE_* columns.
         orders: (envs, 2, capacity) int64, requests by first token and by decision.
-        samples: (envs, 4, MAX_SAMPLES) SAMPLE; the first HISTOGRAMS rows are rings.
-        tallies: (envs, HISTOGRAMS, TALLY_COLUMNS) int64, what a ring holds by TALLY_* columns.
-        buckets: (envs, HISTOGRAMS, BUCKETS) BUCKET, the samples of a ring by value.
+        samples: (envs, 3, MAX_SAMPLES) SAMPLE.
+        tallies: (envs, RINGS, TALLY_COLUMNS) int64, what the rings hold by TALLY_* columns.
+        scratch: (envs, MAX_SAMPLES) SAMPLE, room to select in; all of a call use the first's.
+        counts: (envs, BUCKETS) int64, room to count in, likewise.
         ledger: (envs, PERCENTILE_WINDOWS, 2) float64, US dollars and tokens of the last windows.
         metrics: (envs,) METRICS of the last window.
         rewards: (envs,) REWARD of the last window.
@@ -245,7 +241,8 @@ class State(NamedTuple):
     orders: npt.NDArray[np.int64]
     samples: Records
     tallies: npt.NDArray[np.int64]
-    buckets: Records
+    scratch: Records
+    counts: npt.NDArray[np.int64]
     ledger: npt.NDArray[np.float64]
     metrics: Records
     rewards: Records
@@ -263,7 +260,8 @@ class Lane(NamedTuple):
     orders: npt.NDArray[np.int64]
     samples: Records
     tallies: npt.NDArray[np.int64]
-    buckets: Records
+    scratch: Records
+    counts: npt.NDArray[np.int64]
     fleet: Record
     tables: Tables
 
@@ -278,9 +276,10 @@ def allocate(environments: int, request_capacity: int) -> State:
         slots=np.zeros((environments, MAX_REPLICAS, SLOT_ROWS, SLOTS), np.int64),
         queues=np.zeros((environments, MAX_REPLICAS, CLASSES, 5), np.int64),
         orders=np.zeros((environments, 2, request_capacity), np.int64),
-        samples=np.zeros((environments, 4, MAX_SAMPLES), SAMPLE),
-        tallies=np.zeros((environments, HISTOGRAMS, TALLY_COLUMNS), np.int64),
-        buckets=np.zeros((environments, HISTOGRAMS, BUCKETS), BUCKET),
+        samples=np.zeros((environments, 3, MAX_SAMPLES), SAMPLE),
+        tallies=np.zeros((environments, RINGS, TALLY_COLUMNS), np.int64),
+        scratch=np.zeros((environments, MAX_SAMPLES), SAMPLE),
+        counts=np.zeros((environments, BUCKETS), np.int64),
         ledger=np.zeros((environments, PERCENTILE_WINDOWS, 2)),
         metrics=np.zeros(environments, METRICS),
         rewards=np.zeros(environments, REWARD),
