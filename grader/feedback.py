@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from grader.scoring import Tally
 from llmserve_env.tasks import TaskSpec
-from simulator.state import GAIN_TERMS, PENALTY_TERMS
+from simulator.outcome import GAIN_TERMS, PENALTY_TERMS
 
 # Differences in raw score that the feedback calls nothing.
 NEGLIGIBLE: Final = 0.0005

@@ -15,8 +15,9 @@ from llmserve_env.models import EpisodeLog, EpisodeStep, ServeAction
 from llmserve_env.tasks import Catalogue, RewardSpec, TaskSpec
 from simulator.environment import parse_record
 from simulator.metrics import snapshot
+from simulator.outcome import METRICS, REWARD
 from simulator.reward import override_weights, weight_row
-from simulator.state import METRICS, REWARD, Records
+from simulator.state import Records
 from simulator.trace_simulator import TraceSimulator
 from simulator.workload import task_requests
 

@@ -12,7 +12,7 @@ from typing import Final
 from grader.references import TaskReference
 from grader.replay import Replay
 from llmserve_env.tasks import TaskSpec
-from simulator.state import GAIN_TERMS, PENALTY_TERMS
+from simulator.outcome import GAIN_TERMS, PENALTY_TERMS
 
 BEST_CONSTANT_SCORE: Final = 0.5
 # A clipped score never touches an end: 0 is kept for episodes in which nothing was played.

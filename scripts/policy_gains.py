@@ -15,8 +15,8 @@ from llmserve_env.models import KNOBS, TIERS
 from llmserve_env.tasks import RewardSpec, TaskSpec
 from scripts.policy_plays import Course, Play
 from scripts.true_regimes import Cut
+from simulator.outcome import GAIN_TERMS
 from simulator.reward import TERMS, weight_row
-from simulator.state import GAIN_TERMS
 
 CONSTANT: Final = "best_constant"
 REACTIVE: Final = "reactive"

@@ -11,7 +11,14 @@ from simulator.engine import SimulatedEngine
 from simulator.jit import compiled
 from simulator.kernel_metrics import measure_window
 from simulator.kernel_reward import reward_window
-from simulator.state import REWARD, Lane, Records, State, Tables, copy_state
+from simulator.outcome import REWARD
+from simulator.state import (
+    Lane,
+    Records,
+    State,
+    Tables,
+    copy_state,
+)
 from simulator.workload import task_requests
 
 
@@ -34,6 +41,9 @@ def measure_entered_window(
         state.queues[0],
         state.orders[0],
         state.samples[0],
+        state.tallies[0],
+        state.scratch[0],
+        state.counts[0],
         fleet[0],
         tables,
     )

@@ -14,9 +14,9 @@ from server.real_prompts import PromptScale
 from server.real_traffic import Traffic, plan_traffic
 from server.real_vllm import VllmActuator
 from server.real_vllm_servers import VllmServers, open_vllm_servers
+from simulator.outcome import GAIN_TERMS
 from simulator.records import FloatArray
 from simulator.reward import TERMS
-from simulator.state import GAIN_TERMS
 from simulator.trace_simulator import TraceSimulator
 
 PROBE_LIMIT_S = 60.0  # beside the time-outs of the requests themselves

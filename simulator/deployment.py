@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import TIERS, QuantizationTier
 from llmserve_env.tasks import DeploymentSpec, TaskSpec
 from simulator.hardware import BYTES_PER_GB, SECONDS_PER_MS, Profile, load_profile
+from simulator.outcome import TERMS
 from simulator.perf_model import PerfTables, load_tables
+from simulator.records import FloatArray
 from simulator.rng import stream
-from simulator.state import CLASSES, FLEET, TERMS, Records, Tables
+from simulator.state import CLASSES, FLEET, Records, Tables
 
 SECONDS_PER_HOUR = 3600.0
 
@@ -95,9 +98,12 @@ def build_deployment(task: TaskSpec) -> Deployment:
             lm_head_s=perf.lm_head_s,
             attn_decode_s=perf.attn_decode_s,
             kv_nodes=perf.kv_nodes,
+            kv_segments=_segments(perf.kv_nodes),
             attn_prefill_s=perf.attn_prefill_s,
             new_nodes=perf.new_nodes,
+            new_segments=_segments(perf.new_nodes),
             prefix_nodes=perf.prefix_nodes,
+            prefix_segments=_segments(perf.prefix_nodes),
             attn_prefill_floor_s=perf.attn_prefill_floor_s,
         ),
     )
@@ -107,6 +113,13 @@ def build_deployment(task: TaskSpec) -> Deployment:
             f"does not fit {spec.memory_limit_gb:g} GB of {spec.profile}"
         )
     return deployment
+
+
+def _segments(nodes: FloatArray) -> npt.NDArray[np.uint8]:
+    """(last node + 1,) uint8, the segment between whole nodes in which every whole number lies."""
+    numbers = np.arange(int(nodes[-1]) + 1)
+    segments = np.searchsorted(nodes, numbers, side="right") - 1
+    return segments.clip(0, len(nodes) - 2).astype(np.uint8)
 
 
 def _block_bytes(profile: Profile) -> int:

@@ -75,7 +75,7 @@ class SimulatedEngine:
         """Start a new episode in one environment: an empty engine in the default configuration."""
         self._make_room(len(requests))
         state = self.state
-        for array in (state.slots, state.orders, state.ledger):
+        for array in (state.slots, state.orders, state.tallies, state.ledger):
             array[environment] = 0
         state.windows[environment] = np.zeros((), WINDOW)
         state.queues[environment] = NOBODY

@@ -29,8 +29,8 @@ from simulator.kernel_features import RAW, encode_rows, raw_rows
 from simulator.load import offered_load
 from simulator.metrics import snapshot
 from simulator.observation import empty_metrics, observe
+from simulator.outcome import METRICS
 from simulator.reward import override_weights, reward_terms, weight_row
-from simulator.state import METRICS
 from simulator.trace_simulator import TraceSimulator
 from simulator.workload_facts import describe
 

@@ -26,10 +26,12 @@ def cache_directory() -> Path | None:
     """Where compiled code is kept, or None where nothing can be written.
 
     Numba invalidates a cached function when its own file changes, but not when a function that it
-    calls changes in another file. The directory's name is therefore a digest of all kernel files.
+    calls changes in another file. The directory's name is therefore a digest of all kernel files
+    and of what they work on.
     """
     digest = hashlib.blake2s(digest_size=8)
-    for path in (*sorted(_HERE.glob("kernel*.py")), _HERE / "state.py", Path(__file__)):
+    arrays = (_HERE / "state.py", _HERE / "outcome.py")
+    for path in (*sorted(_HERE.glob("kernel*.py")), *arrays, Path(__file__)):
         digest.update(path.read_bytes())
     configured = _NUMBA_CONFIG.CACHE_DIR
     roots = [Path(configured)] if configured else []

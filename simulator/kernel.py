@@ -46,6 +46,9 @@ def step_windows(
             state.queues[e],
             state.orders[e],
             state.samples[e],
+            state.tallies[e],
+            state.scratch[0],
+            state.counts[0],
             fleet[0],
             tables,
         )

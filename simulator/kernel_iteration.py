@@ -100,9 +100,9 @@ def _admit(lane: Lane, replica: int, budget: int, now_s: float) -> int:
 def _trim_depth(lane: Lane, replica: int) -> None:
     """Speculate as deep as asked, but leave an eighth of the token budget for prefill."""
     state, budget = lane.replicas[replica], lane.fleet.token_budget
-    depth = lane.env.speculation_depth
-    if state.decoding > 0:
-        depth = max(min(depth, (budget - budget // 8) // state.decoding - 1), 0)
+    depth, most = lane.env.speculation_depth, budget - budget // 8
+    if depth > 0 and state.decoding * (depth + 1) > most:
+        depth = max(most // state.decoding - 1, 0)
     if depth != state.depth:
         set_depth(lane, replica, depth)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from simulator.jit import inlined
 from simulator.kernel_memory import decode_blocks
 from simulator.kernel_queue import mark_overdue, oldest_arrival_s
-from simulator.kernel_samples import median_and_p99, merge_itl, merge_ttft
+from simulator.kernel_samples import add_itl, add_ttft, median_and_p99
 from simulator.state import (
     CLASSES,
     DECIDED_ORDER,
@@ -159,11 +159,10 @@ def _count_decided(lane: Lane, terms: Record, m: Record, window_s: float) -> Non
 @inlined
 def _measure_latency(lane: Lane, terms: Record, m: Record) -> None:
     api_s = terms.api_s * lane.env.host_scale
-    merge_ttft(lane, api_s)
-    merge_itl(lane)
-    ttft, itl = lane.samples[TTFT_SAMPLES], lane.samples[ITL_SAMPLES]
-    m.ttft_p50_s, m.ttft_p99_s, m.ttft_samples = median_and_p99(ttft, lane.env.ttft_samples)
-    m.itl_p50_s, m.itl_p99_s, weight = median_and_p99(itl, lane.env.itl_samples)
+    add_ttft(lane, api_s)
+    add_itl(lane)
+    m.ttft_p50_s, m.ttft_p99_s, m.ttft_samples = median_and_p99(lane, TTFT_SAMPLES)
+    m.itl_p50_s, m.itl_p99_s, weight = median_and_p99(lane, ITL_SAMPLES)
     m.itl_tokens = weight // TOKEN
     count, utility = m.overdue, 0.0
     for i in range(lane.env.window_first, lane.env.first_tokens):

@@ -105,6 +105,8 @@ def enqueue(lane: Lane, replica: int, index: int) -> None:
 def first_waiting(lane: Lane, replica: int) -> int:
     """The request to serve next on this replica, or NOBODY."""
     best = NOBODY
+    if lane.replicas[replica].waiting == 0:
+        return best
     for priority_class in range(CLASSES):
         head = lane.queues[replica, priority_class, QUEUE_HEAD]
         if head == NOBODY:
@@ -142,6 +144,8 @@ def decide(lane: Lane, index: int, status: int, now_s: float) -> None:
 @inlined
 def drop_expired(lane: Lane, replica: int, now_s: float) -> None:
     """Drop what has waited too long for its first token; looks at the heads of the lists."""
+    if lane.replicas[replica].waiting == 0:
+        return
     for priority_class in range(CLASSES):
         head = lane.queues[replica, priority_class, QUEUE_HEAD]
         while head != NOBODY:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from simulator.jit import inlined
 from simulator.state import TOKEN, Lane, Tables
 
@@ -25,20 +23,8 @@ def tokens_per_step(first: float, ratio: float, depth: int) -> int:
 
 
 @inlined
-def _segment(nodes: np.ndarray, x: float) -> int:
-    """The last node at or below x, but not the last of all; without branches to mispredict."""
-    low, span = 0, nodes.shape[0] - 1
-    while span > 1:
-        half = span >> 1
-        low += half * int(nodes[low + half] <= x)
-        span -= half
-    return low
-
-
-@inlined
 def _attn_prefill_s(tables: Tables, new: int, prefix: int) -> float:
-    i = _segment(tables.new_nodes, new)
-    j = _segment(tables.prefix_nodes, prefix)
+    i, j = int(tables.new_segments[new]), int(tables.prefix_segments[prefix])
     x0, x1 = tables.new_nodes[i], tables.new_nodes[i + 1]
     y0, y1 = tables.prefix_nodes[j], tables.prefix_nodes[j + 1]
     u, v = (new - x0) / (x1 - x0), (prefix - y0) / (y1 - y0)
@@ -72,7 +58,7 @@ def decode_attention_s(lane: Lane, decoding: int, context: int) -> float:
     """Attention time of one decode step; context is the sum over sequences in 1/1024 tokens."""
     nodes, row = lane.tables.kv_nodes, lane.tables.attn_decode_s[decoding]
     mean_kv = context / (TOKEN * decoding)
-    i = _segment(nodes, mean_kv)
+    i = int(lane.tables.kv_segments[int(mean_kv)])
     slope = (row[i + 1] - row[i]) / (nodes[i + 1] - nodes[i])
     return lane.env.attention_scale * (row[i] + slope * (mean_kv - nodes[i]))
 
@@ -114,7 +100,7 @@ def plan_run(
     steps, clock_s = 0, now_s
     while steps < most:
         mean_kv = (context + steps * rate) / (TOKEN * decoding)
-        i = _segment(nodes, mean_kv)
+        i = int(lane.tables.kv_segments[int(mean_kv)])
         slope = lane.env.attention_scale * (row[i + 1] - row[i]) / (nodes[i + 1] - nodes[i])
         first_s = fixed_s + lane.env.attention_scale * row[i] + slope * (mean_kv - nodes[i])
         growth_s = slope * per_step

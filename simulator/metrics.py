@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from llmserve_env.models import BINDING_CONSTRAINTS
-from simulator.state import METRICS
+from simulator.outcome import METRICS
 
 MS_PER_S: Final = 1e3
 BYTES_PER_GB: Final = 1e9

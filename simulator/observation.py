@@ -9,7 +9,8 @@ import numpy as np
 
 from llmserve_env.models import ServeAction, ServeObservation
 from simulator.deployment import Deployment
-from simulator.state import METRICS, Records
+from simulator.outcome import METRICS
+from simulator.state import Records
 
 _FIELDS = set(ServeObservation.model_fields)
 _set = object.__setattr__  # the record is frozen

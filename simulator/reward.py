@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.tasks import RewardSpec
+from simulator.outcome import GAIN_TERMS, PENALTY_TERMS, REWARD
 from simulator.records import FloatArray
-from simulator.state import GAIN_TERMS, PENALTY_TERMS, REWARD
 
 TERMS = GAIN_TERMS + PENALTY_TERMS
 _COLUMNS = REWARD.names or ()

@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from simulator.outcome import METRICS, REWARD
+
 MAX_BATCH: Final = 512
 MAX_REPLICAS: Final = 2
 CLASSES: Final = 3
@@ -43,10 +45,18 @@ NEVER: Final = 1 << 62  # a decode step that no episode reaches
     PREFILL_SEQUENCE,
 ) = range(10)
 SLOT_ROWS: Final = 10
+# Room in a row. Rows whose distance is a power of two drive one another out of the cache.
+SLOTS: Final = MAX_BATCH + 8
 FIRST_ORDER, DECIDED_ORDER = range(2)  # rows of the order array: by first token, by decision
-# Rows of the sample array: step times of this window, sorted TTFT and ITL of the last windows, and
-# room for the first tokens of this window.
-STEP_SAMPLES, TTFT_SAMPLES, ITL_SAMPLES, FRESH_SAMPLES = range(4)
+# Rows of the sample array: TTFT and ITL of the last windows, which are rings and are tallied, and
+# step times of this window.
+TTFT_SAMPLES, ITL_SAMPLES, STEP_SAMPLES = range(3)
+RINGS: Final = 2
+BUCKETS: Final = 512  # by value: 16 octaves of 32 each
+# Columns of a tally: the place of the oldest sample in its ring, how many there are, and how many
+# each of the last windows brought.
+TALLY_OLDEST, TALLY_SAMPLES, TALLY_WINDOWS = range(3)
+TALLY_COLUMNS: Final = TALLY_WINDOWS + PERCENTILE_WINDOWS
 # Columns of a waiting list: its ends, the first request that was within its TTFT objective at the
 # end of the last window, and how many before it had no token yet, and their output tokens.
 QUEUE_HEAD, QUEUE_TAIL, QUEUE_IN_TIME, QUEUE_OVERDUE, QUEUE_OVERDUE_TOKENS = range(5)
@@ -62,22 +72,24 @@ QUEUE_HEAD, QUEUE_TAIL, QUEUE_IN_TIME, QUEUE_OVERDUE, QUEUE_OVERDUE_TOKENS = ran
 
 _F, _I = np.float64, np.int64
 
+# Small fields, and what is used together side by side: a request is on few cache lines. Contexts
+# end at 2^15 tokens, so that counts in 1/1024 tokens stay below 2^31.
 REQUEST = np.dtype(
     [
         ("arrival_s", _F),
-        ("prompt_tokens", _I),
-        ("output_tokens", _I),
-        ("priority_class", _I),
+        ("first_token_s", _F),  # NaN until it happens, as are the next three and admitted_s
+        ("last_token_s", _F),
+        ("finish_s", _F),
+        ("prompt_tokens", np.int32),
+        ("output_tokens", np.int32),
+        ("generated", np.int32),  # 1/1024 tokens, as of the last time it stopped running
+        ("next_waiting", np.int32),
+        ("preemptions", np.int32),
+        ("priority_class", np.int16),
+        ("status", np.int16),
         ("acceptance_first", _F),
         ("acceptance_ratio", _F),
-        ("status", _I),
-        ("generated", _I),  # 1/1024 tokens, as of the last time it stopped running
-        ("admitted_s", _F),  # NaN until it happens, as are the next two
-        ("first_token_s", _F),
-        ("finish_s", _F),
-        ("last_token_s", _F),
-        ("preemptions", _I),
-        ("next_waiting", _I),
+        ("admitted_s", _F),
     ]
 )
 
@@ -129,8 +141,6 @@ ENVIRONMENT = np.dtype(
         ("window_decided", _I),
         ("window_arrival", _I),
         ("step_samples", _I),
-        ("ttft_samples", _I),
-        ("itl_samples", _I),
         ("windows", _I),
         ("cost_usd", _F),
         ("moved_knobs", _I),
@@ -155,7 +165,7 @@ WINDOW = np.dtype(
 
 # Samples are most of what a window reads and writes, hence the small fields. A weight, in 1/1024
 # tokens, stays below 2^31 as long as a GPU yields less than 35,000 tokens/s in a window of 60 s.
-SAMPLE = np.dtype([("value_s", _F), ("weight", np.int32), ("window", np.int32)])
+SAMPLE = np.dtype([("value_s", _F), ("weight", np.int32), ("bucket", np.int32)])
 
 FLEET = np.dtype(
     [
@@ -177,109 +187,28 @@ FLEET = np.dtype(
     ]
 )
 
-# What a window amounts to, in SI units; NaN stands for "no sample". Suffixes 0, 1, 2 are classes.
-METRICS = np.dtype(
-    [
-        ("waiting", _I),
-        ("running", _I),
-        ("overdue", _I),
-        ("oldest_wait_s", _F),
-        ("kv_used_fraction", _F),
-        ("prompt_tokens_mean", _F),
-        ("ttft_p50_s", _F),
-        ("ttft_p99_s", _F),
-        ("ttft_samples", _I),
-        ("itl_p50_s", _F),
-        ("itl_p99_s", _F),
-        ("itl_tokens", _I),
-        ("output_tps", _F),
-        ("goodput_tps", _F),
-        ("arrival_rps", _F),
-        ("arrived", _I),
-        *((f"arrived_{index}", _I) for index in range(CLASSES)),
-        ("finished", _I),
-        ("rejected", _I),
-        ("dropped", _I),
-        *((f"decided_{index}", _I) for index in range(CLASSES)),
-        *((f"met_{index}", _I) for index in range(CLASSES)),
-        ("met_tokens", _I),
-        ("missed_tokens", _I),
-        ("ttft_utility", _F),
-        ("memory_used_bytes", _F),
-        ("memory_reserved_bytes", _F),
-        ("reserved_fraction", _F),
-        ("busy_fraction", _F),
-        ("kv_reserved_fraction", _F),
-        ("saved_fraction", _F),
-        ("quality", _F),
-        ("cost_usd", _F),
-        ("cost_total_usd", _F),
-        ("recent_cost_usd", _F),
-        ("recent_tokens", _F),
-        ("acceptance_fraction", _F),
-        ("preemptions", _I),
-        ("switch_remaining_s", _F),
-        ("binding", _I),
-        ("moved_fraction", _F),
-    ]
-)
-
-# The terms of the reward, each in [0, 1], and the reward in [-1, 1].
-REWARD = np.dtype(
-    [
-        ("throughput", _F),
-        ("ttft", _F),
-        ("slo", _F),
-        ("memory", _F),
-        ("cost", _F),
-        ("stability", _F),
-        ("violation", _F),
-        ("preemption", _F),
-        ("drop", _F),
-        ("reward", _F),
-    ]
-)
-GAIN_TERMS: Final = ("throughput", "ttft", "slo", "memory", "cost", "stability")
-PENALTY_TERMS: Final = ("violation", "preemption", "drop")
-
-# Objectives, money and memory: what metrics need to know beside the engine's state.
-TERMS = np.dtype(
-    [
-        *((f"ttft_slo_s_{index}", _F) for index in range(CLASSES)),
-        *((f"itl_slo_s_{index}", _F) for index in range(CLASSES)),
-        ("api_s", _F),
-        ("usd_per_gpu_s", _F),
-        ("memory_limit_bytes", _F),
-        ("activation_bytes", _F),
-        ("block_bytes", _F),
-        ("weight_bytes_fp16", _F),
-        ("weight_bytes_int8", _F),
-        ("weight_bytes_int4", _F),
-        ("quality_fp16", _F),
-        ("quality_int8", _F),
-        ("quality_int4", _F),
-        ("largest_pool_blocks", _F),
-        ("least_reserved_fraction", _F),
-        ("most_reserved_fraction", _F),
-        ("active_knobs", _I),
-    ]
-)
-
 # An array of one of the dtypes above, and one of its rows; fields are attributes in compiled code.
 Records = npt.NDArray[Any]
 Record = Any
 
 
 class Tables(NamedTuple):
-    """Measured GPU times as the kernel reads them; see perf_model.PerfTables."""
+    """Measured GPU times as the kernel reads them; see perf_model.PerfTables.
+
+    Of nodes there are also the segments between them: (last node + 1,) uint8, in which segment
+    every whole number lies.
+    """
 
     linear_s: npt.NDArray[np.float64]
     lm_head_s: npt.NDArray[np.float64]
     attn_decode_s: npt.NDArray[np.float64]
     kv_nodes: npt.NDArray[np.float64]
+    kv_segments: npt.NDArray[np.uint8]
     attn_prefill_s: npt.NDArray[np.float64]
     new_nodes: npt.NDArray[np.float64]
+    new_segments: npt.NDArray[np.uint8]
     prefix_nodes: npt.NDArray[np.float64]
+    prefix_segments: npt.NDArray[np.uint8]
     attn_prefill_floor_s: float
 
 
@@ -291,10 +220,13 @@ class State(NamedTuple):
         windows: (envs,) WINDOW, counters of the last window.
         replicas: (envs, MAX_REPLICAS) REPLICA.
         requests: (envs, capacity) REQUEST, in order of arrival.
-        slots: (envs, MAX_REPLICAS, SLOT_ROWS, MAX_BATCH) int64, running sequences.
+        slots: (envs, MAX_REPLICAS, SLOT_ROWS, SLOTS) int64, running sequences.
         queues: (envs, MAX_REPLICAS, CLASSES, 5) int64, the waiting lists by QUEUE_* columns.
         orders: (envs, 2, capacity) int64, requests by first token and by decision.
-        samples: (envs, 4, MAX_SAMPLES) SAMPLE.
+        samples: (envs, 3, MAX_SAMPLES) SAMPLE.
+        tallies: (envs, RINGS, TALLY_COLUMNS) int64, what the rings hold by TALLY_* columns.
+        scratch: (envs, MAX_SAMPLES) SAMPLE, room to select in; all of a call use the first's.
+        counts: (envs, BUCKETS) int64, room to count in, likewise.
         ledger: (envs, PERCENTILE_WINDOWS, 2) float64, US dollars and tokens of the last windows.
         metrics: (envs,) METRICS of the last window.
         rewards: (envs,) REWARD of the last window.
@@ -308,6 +240,9 @@ class State(NamedTuple):
     queues: npt.NDArray[np.int64]
     orders: npt.NDArray[np.int64]
     samples: Records
+    tallies: npt.NDArray[np.int64]
+    scratch: Records
+    counts: npt.NDArray[np.int64]
     ledger: npt.NDArray[np.float64]
     metrics: Records
     rewards: Records
@@ -324,6 +259,9 @@ class Lane(NamedTuple):
     queues: npt.NDArray[np.int64]
     orders: npt.NDArray[np.int64]
     samples: Records
+    tallies: npt.NDArray[np.int64]
+    scratch: Records
+    counts: npt.NDArray[np.int64]
     fleet: Record
     tables: Tables
 
@@ -335,10 +273,13 @@ def allocate(environments: int, request_capacity: int) -> State:
         windows=np.zeros(environments, WINDOW),
         replicas=np.zeros((environments, MAX_REPLICAS), REPLICA),
         requests=np.zeros((environments, request_capacity), REQUEST),
-        slots=np.zeros((environments, MAX_REPLICAS, SLOT_ROWS, MAX_BATCH), np.int64),
+        slots=np.zeros((environments, MAX_REPLICAS, SLOT_ROWS, SLOTS), np.int64),
         queues=np.zeros((environments, MAX_REPLICAS, CLASSES, 5), np.int64),
         orders=np.zeros((environments, 2, request_capacity), np.int64),
-        samples=np.zeros((environments, 4, MAX_SAMPLES), SAMPLE),
+        samples=np.zeros((environments, 3, MAX_SAMPLES), SAMPLE),
+        tallies=np.zeros((environments, RINGS, TALLY_COLUMNS), np.int64),
+        scratch=np.zeros((environments, MAX_SAMPLES), SAMPLE),
+        counts=np.zeros((environments, BUCKETS), np.int64),
         ledger=np.zeros((environments, PERCENTILE_WINDOWS, 2)),
         metrics=np.zeros(environments, METRICS),
         rewards=np.zeros(environments, REWARD),

@@ -133,9 +133,9 @@ class TraceSimulator:
             first_token_s=table["first_token_s"].copy(),
             finish_s=table["finish_s"].copy(),
             generated_tokens=table["generated"] / TOKEN,
-            preemptions=table["preemptions"].copy(),
-            priority_class=table["priority_class"].copy(),
-            status=table["status"].copy(),
+            preemptions=table["preemptions"].astype(np.int64),
+            priority_class=table["priority_class"].astype(np.int64),
+            status=table["status"].astype(np.int64),
         )
 
     def clone(self) -> Self:
@@ -152,14 +152,14 @@ class TraceSimulator:
         state = self.engine.state
         env, orders = state.environments[0], state.orders[0]
         window = dict(zip(WINDOW.names or (), state.windows[0].tolist(), strict=True))
-        samples = state.samples[0, STEP_SAMPLES, : env["step_samples"]]
+        samples = np.sort(state.samples[0, STEP_SAMPLES, : env["step_samples"]], order="value_s")
         return WindowLog(
             start_s=float(env["now_s"]) - self.task.window_s,
             end_s=float(env["now_s"]),
             arrived=np.arange(env["window_arrival"], env["next_arrival"], dtype=np.int64),
             first_tokens=orders[FIRST_ORDER, env["window_first"] : env["first_tokens"]].copy(),
             decided=orders[DECIDED_ORDER, env["window_decided"] : env["decided"]].copy(),
-            itl_s=samples["value_s"].copy(),
+            itl_s=samples["value_s"],
             itl_tokens=samples["weight"] / TOKEN,
             output_tokens=window["output"] / TOKEN,
             prefill_tokens=window["prefill_tokens"],

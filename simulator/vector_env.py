@@ -25,9 +25,9 @@ from llmserve_env.models import MAX_SEED, ResetOptions
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
 from simulator.deployment import draw_step_costs
 from simulator.environment import parse_record
+from simulator.outcome import REWARD
 from simulator.records import FloatArray
 from simulator.reward import override_weights, weight_row
-from simulator.state import REWARD
 from simulator.vector_actions import VectorDecoder
 from simulator.vector_engine import VectorEngine
 from simulator.workload import task_requests

@@ -3,7 +3,7 @@
 from grader.feedback import HELD_BY, TERM_WORDS, feedback
 from grader.scoring import Tally
 from llmserve_env.models import BINDING_CONSTRAINTS
-from simulator.state import GAIN_TERMS, PENALTY_TERMS
+from simulator.outcome import GAIN_TERMS, PENALTY_TERMS
 from tests.builders import task
 
 TERMS = GAIN_TERMS + PENALTY_TERMS

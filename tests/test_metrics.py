@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulator.metrics import snapshot
-from simulator.state import METRICS
+from simulator.outcome import METRICS
 from tests.builders import action, every, held, play, requests, started, task, together
 
 SLO = {"ttft_ms": (500.0, 500.0, 500.0), "itl_ms": (60.0, 60.0, 60.0)}

@@ -4,7 +4,7 @@ import pytest
 from agents.ppo import agent as agent_module
 from agents.ppo.actions import ActionReader
 from agents.ppo.agent import PpoAgent
-from agents.ppo.fleet import Seeds
+from agents.ppo.fleet import Lanes, Seeds
 from agents.ppo.policy import save_policy
 from agents.ppo.validation import mean_scores
 from agents.rollout import play_episode
@@ -32,7 +32,7 @@ def test_the_agent_earns_what_the_policy_earned_in_the_trainers_own_episodes(wei
 
     episode = played(weights, spec, 5)
 
-    batched = mean_scores(spec, [Seeds(5, 5)], policy(), ActionReader([spec], MENU))
+    batched = mean_scores(Lanes(spec, [Seeds(5, 5)]), policy(), ActionReader([spec], MENU))
     assert episode.rewards.mean() == pytest.approx(batched[0], abs=1e-12)
 
 

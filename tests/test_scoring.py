@@ -7,7 +7,7 @@ import pytest
 
 from grader.replay import Replay
 from grader.scoring import clipped, score_unclipped, tally
-from simulator.state import METRICS, REWARD
+from simulator.outcome import METRICS, REWARD
 from tests.builders import task
 from tests.grades import TASK, references
 

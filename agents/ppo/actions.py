@@ -43,6 +43,10 @@ HEADS: Final = len(KNOBS)
 NONE: Final = -1  # no level
 CAP, KV, DEPTH, TIER, SPLIT, PRIORITY = range(HEADS)
 _CAPS: Final = np.array(LEVELS["batch_cap"], np.float64)
+# By batch cap: the level next to it.
+_CAP_LEVELS: Final = np.array(
+    [nearest_level("batch_cap", max(cap, 1)) for cap in range(int(_CAPS[-1]) + 1)]
+)
 _TIER_COLUMNS: Final = [FEATURE_NAMES.index(f"config.quantization_tier.{tier}") for tier in TIERS]
 
 
@@ -82,7 +86,7 @@ class ActionReader:
         """(rows, HEADS) int64, the level of every knob next to its value in force; -1 for KV."""
         levels = np.full((len(features), HEADS), NONE, np.int64)
         caps = np.rint(_decoded(features, "config.batch_cap"))
-        levels[:, CAP] = np.abs(np.log(_CAPS) - np.log(caps)[:, None]).argmin(axis=1)
+        levels[:, CAP] = _CAP_LEVELS[caps.astype(np.int64)]
         levels[:, DEPTH] = np.rint(_decoded(features, "config.speculation_depth"))
         levels[:, TIER] = features[:, _TIER_COLUMNS].argmax(axis=1)
         levels[:, SPLIT] = _decoded(features, "config.prefill_decode_split") > 0.5

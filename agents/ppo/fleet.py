@@ -56,7 +56,13 @@ class Lanes:
         traces = dict.fromkeys(given.trace for given in seeds)
         drawn = {trace: task_requests(task, trace) for trace in traces}
         costs = [draw_step_costs(task.deployment, given.episode) for given in seeds]
-        self.features = self._engine.reset([drawn[given.trace] for given in seeds], costs)
+        self._dealt = [drawn[given.trace] for given in seeds], costs
+        self.restart()
+
+    def restart(self) -> None:
+        """Start the same episodes again, without drawing their traffic anew."""
+        batches, costs = self._dealt
+        self.features = self._engine.reset(batches, costs)
         self.windows = 0
 
     def step(self, rows: FloatArray) -> FloatArray:

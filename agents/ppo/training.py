@@ -126,6 +126,7 @@ class Training:
             board.add(progress.steps, _scalars(progress))
         board.close()
         trainer.close()
+        self._validation.close()
         self._kept.seconds = time.perf_counter() - started_s
         return self._finish()
 

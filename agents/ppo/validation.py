@@ -41,9 +41,8 @@ class TaskResult(Spec):
 
 @dataclass(frozen=True, slots=True)
 class _TaskSeeds:
-    task: TaskSpec
+    lanes: Lanes
     reader: ActionReader
-    seeds: tuple[Seeds, ...]
     constant: FloatArray
 
 
@@ -68,13 +67,11 @@ class Validation:
             seeds: How many per task, from the split's start.
             threads: How many threads simulate.
         """
-        self._threads = threads
         chosen = split_seeds("validation", seeds)
         self._tasks = [
             _TaskSeeds(
-                task=task,
+                lanes=Lanes(task, [Seeds(seed, seed) for seed in chosen], threads=threads),
                 reader=ActionReader([task] * seeds, menu),
-                seeds=tuple(Seeds(seed, seed) for seed in chosen),
                 constant=mean_rewards(task, chosen, [constant])[0],
             )
             for task, constant in zip(tasks, constants, strict=True)
@@ -82,35 +79,33 @@ class Validation:
 
     def play(self, policy: Policy) -> dict[str, TaskResult]:
         """What the policy reaches, by task."""
-        return {entry.task.task_id: self._result(entry, policy) for entry in self._tasks}
+        return {entry.lanes.task.task_id: _result(entry, policy) for entry in self._tasks}
 
-    def _result(self, entry: _TaskSeeds, policy: Policy) -> TaskResult:
-        raw = mean_scores(entry.task, entry.seeds, policy, entry.reader, threads=self._threads)
-        difference = paired_difference(raw, entry.constant)
-        return TaskResult(
-            seeds=len(raw),
-            mean=float(raw.mean()),
-            constant=float(entry.constant.mean()),
-            difference=difference.value,
-            low=difference.low,
-            high=difference.high,
-        )
+    def close(self) -> None:
+        """End the threads."""
+        for entry in self._tasks:
+            entry.lanes.close()
 
 
-def mean_scores(
-    task: TaskSpec,
-    seeds: Sequence[Seeds],
-    policy: Policy,
-    reader: ActionReader,
-    *,
-    threads: int = 1,
-) -> FloatArray:
-    """(seeds,) float64, the raw score of the policy's likeliest actions on every seed."""
-    lanes = Lanes(task, seeds, threads=threads)
-    total = np.zeros(len(seeds))
-    for _ in range(task.windows):
+def _result(entry: _TaskSeeds, policy: Policy) -> TaskResult:
+    raw = mean_scores(entry.lanes, policy, entry.reader)
+    difference = paired_difference(raw, entry.constant)
+    return TaskResult(
+        seeds=len(raw),
+        mean=float(raw.mean()),
+        constant=float(entry.constant.mean()),
+        difference=difference.value,
+        low=difference.low,
+        high=difference.high,
+    )
+
+
+def mean_scores(lanes: Lanes, policy: Policy, reader: ActionReader) -> FloatArray:
+    """(envs,) float64, the raw score of the policy's likeliest actions in every episode."""
+    lanes.restart()
+    total = np.zeros(len(lanes.features))
+    for _ in range(lanes.task.windows):
         features = lanes.features
         levels = policy.levels(np.hstack([features, reader.active]), reader.masks)
         total += lanes.step(reader.rows(levels, features))
-    lanes.close()
-    return total / task.windows
+    return total / lanes.task.windows
