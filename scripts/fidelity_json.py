@@ -117,6 +117,6 @@ def _metric(name: str, against: str, errors: Sequence[float], gate: float | None
         against=against,
         mean_error=round(float(np.mean(errors)), 4),
         mean_absolute_error=round(float(np.mean(np.abs(errors))), 4),
-        largest_error=round(max(errors, key=abs), 4),
+        largest_error=round(float(max(errors, key=lambda error: abs(error))), 4),
         gate=gate,
     )

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pytest
@@ -76,7 +77,7 @@ def test_the_table_of_changes_has_a_row_per_window_in_which_a_knob_moved(saved):
 
     html = change_table(BURSTY, windows)
 
-    moved = sum(a.config != b.config for a, b in zip(windows, windows[1:], strict=False))
+    moved = sum(a.config != b.config for a, b in itertools.pairwise(windows))
     moved += windows[0].config != BURSTY.default_action
     assert f"knob moved ({moved})" in html
 
