@@ -17,6 +17,7 @@ from server.cli.conventions import AsJson, ServerUrl, write_json
 from server.cli.remote import episodes_at
 from server.cli.screens import progress_bar, screen
 from server.cli.tables import scale_line, standings_table
+from server.settings import use_traces_of_environment
 
 USUAL: Final = ("vllm_default", "heuristic", "best_constant", "reactive", "kv_rule", "ppo")
 MAX_EPISODES: Final = 1_000
@@ -35,6 +36,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Let several agents play the same traffic and show how each did, the best first."""
+    use_traces_of_environment()
     names = list(dict.fromkeys(agents or USUAL))
     spec = shipped_catalogue().get(task)
     seeds = consecutive(seed, episodes)

@@ -31,6 +31,7 @@ from server.cli.remote import episodes_at
 from server.cli.screens import progress_bar, screen
 from server.cli.tables import standings_table
 from server.llm_command import llm_settings, opened_chat
+from server.settings import use_traces_of_environment
 from simulator.environment import ServingEnvironment
 
 # `openai:MODEL` reads better where the model is OpenAI's; it is the same agent.
@@ -81,6 +82,7 @@ def run(  # noqa: PLR0913  # one argument an option
     as_json: AsJson = False,
 ) -> None:
     """Let one agent play one episode and show how it did."""
+    use_traces_of_environment()
     spec = shipped_catalogue().get(task)
     asking = Asking(hold, max_decisions, timeout_s, max_completion_tokens, record, replay)
     if dry_run:
