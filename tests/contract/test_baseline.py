@@ -104,6 +104,7 @@ def test_with_a_key_a_language_model_plays_once_and_others_are_served_meanwhile(
             "OPENAI_API_KEY": "sk-not-to-be-seen",
             "OPENAI_BASE_URL": model.url,
             "LLMSERVE_OPENAI_MODEL": "m",
+            "LLMSERVE_OPENAI_MAX_CALLS": "200",
             "NO_PROXY": "127.0.0.1",
         }
         with (
@@ -135,6 +136,7 @@ def test_a_model_that_refuses_the_key_is_a_typed_error_that_does_not_show_it(tmp
             "OPENAI_API_KEY": "sk-not-to-be-seen",
             "OPENAI_BASE_URL": model.url,
             "LLMSERVE_OPENAI_MODEL": "m",
+            "LLMSERVE_OPENAI_MAX_CALLS": "200",
             "NO_PROXY": "127.0.0.1",
         }
         with running_server(tmp_path / "log", **variables) as url:
