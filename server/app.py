@@ -42,6 +42,7 @@ from server.sessions import SessionStore
 from server.settings import Settings, publish_for_openenv, read_settings, use_traces_of
 from server.shutdown import close_at_shutdown
 from server.web.downloads import Downloads, download_router
+from server.web.own_traces import OwnTraces
 from server.web.page import TAB_NAME, PageBuilder
 from simulator.warm_up import warm_up
 
@@ -68,8 +69,9 @@ def create_app(settings: Settings) -> FastAPI:
     warm_up()
     real = _real_server(settings)
     make_environment = GradedEnvironment if real is None else real.make_environment
-    downloads = Downloads()
-    app = _openenv_app(settings, make_environment, downloads)
+    downloads, traces = Downloads(), OwnTraces()
+    app = _openenv_app(settings, make_environment, PageBuilder(downloads, traces))
+    close_at_shutdown(app, traces.close)
     app.title, app.description = TITLE, DESCRIPTION
     app.contact, app.license_info = None, {"name": "MIT", "identifier": "MIT"}
     unwanted = REPLACED_PATHS | DROPPED_PATHS
@@ -130,7 +132,7 @@ def _real_server(settings: Settings) -> RealServer | None:
 
 
 def _openenv_app(
-    settings: Settings, make_environment: Callable[[], GradedEnvironment], downloads: Downloads
+    settings: Settings, make_environment: Callable[[], GradedEnvironment], page: PageBuilder
 ) -> FastAPI:
     publish_for_openenv(settings)
     # openenv-core 0.3.0 knows neither; /schema is ours, so only the page's title is lost.
@@ -146,7 +148,7 @@ def _openenv_app(
         concurrency_config=ConcurrencyConfig(
             max_concurrent_envs=settings.max_sessions, session_timeout=settings.session_ttl_s
         ),
-        gradio_builder=PageBuilder(downloads),
+        gradio_builder=page,
         custom_tab_name=TAB_NAME,
         custom_tab_primary=True,
         **version_options,

@@ -71,6 +71,23 @@ class Page:
         field.clear()
         field.send_keys(text)
 
+    def upload(self, element_id, path):
+        script = """
+            const button = document.getElementById(arguments[0]);
+            return button.parentElement.querySelector('input[type=file]');"""
+        self.driver.execute_script(script, element_id).send_keys(str(path))
+
+    def choose(self, element_id, label):
+        """Choose an entry of a dropdown, which may have to be filled first."""
+        self.element(element_id).find_element("css selector", "input").click()
+        options = "//ul[@role='listbox']/li"
+        self.until(lambda: self._option(options, label) is not None)
+        self._option(options, label).click()
+
+    def _option(self, options, label):
+        found = self.driver.find_elements("xpath", options)
+        return next((option for option in found if label in option.text), None)
+
     def until(self, is_so: Callable[[], bool]):
         from selenium.common.exceptions import WebDriverException
 

@@ -30,9 +30,10 @@ def test_a_named_trace_is_listed_played_and_not_graded(tmp_path):
     times = [index * 0.5 for index in range(1_000)]
     columns = {"timestamp_s": times, "prompt_tokens": 100, "output_tokens": 10}
     pd.DataFrame(columns).to_parquet(tmp_path / "mine.parquet")
-    with running_server(tmp_path / "log", LLMSERVE_TRACES_DIR=str(tmp_path)) as url:
-        client = httpx.Client(base_url=url, trust_env=False, timeout=60.0)
-
+    with (
+        running_server(tmp_path / "log", LLMSERVE_TRACES_DIR=str(tmp_path)) as url,
+        httpx.Client(base_url=url, trust_env=False, timeout=60.0) as client,
+    ):
         listed = client.get("/tasks").json()["traces"]
         reset = client.post("/reset", json={"task_id": "trace:mine:ttft_ms=400", "seed": 1})
         headers = {"X-Session-ID": reset.headers["X-Session-ID"]}

@@ -117,8 +117,7 @@ def test_a_saved_episode_can_be_uploaded_and_explained(page, tmp_path):
     page.until(lambda: bool(list(tmp_path.glob("*.jsonl"))))
     page.tab("Why?")
     page.until_text("why-view", "held back by")
-    field = page.driver.find_element("css selector", "input[type=file]")
-    field.send_keys(str(next(tmp_path.glob("*.jsonl"))))
+    page.upload("why-upload", next(tmp_path.glob("*.jsonl")))
 
     page.until(lambda: "File: " in shown_episode(page))
     page.until_text("why-status", "200 windows")
@@ -134,9 +133,31 @@ def test_a_file_that_is_no_episode_is_refused_with_a_reason(page, tmp_path):
     bad.write_text('{"format": "other"}\n', encoding="utf-8")
     page.tab("Why?")
     page.until_text("why-view", "held back by")
-    page.driver.find_element("css selector", "input[type=file]").send_keys(str(bad))
+    page.upload("why-upload", bad)
 
     page.until_text("why-status", "format must be 'llmserve-episode-1'")
+
+
+def test_a_visitors_own_trace_is_played(page, tmp_path):
+    mine = tmp_path / "mine.csv"
+    rows = "".join(f"{0.5 * n},{200 + n % 7},{50 + n % 5}\n" for n in range(900))
+    mine.write_text("timestamp_s,prompt_tokens,output_tokens\n" + rows, encoding="utf-8")
+    page.upload("compare-trace", mine)
+    page.until_text("compare-trace-status", "900 requests")
+    page.click("compare-run")
+
+    page.until_text("compare-status", "Done: ")
+    assert "your trace" in page.text("compare-status")
+    assert "not graded" in page.text("compare-ranking")
+
+
+def test_other_tasks_offer_their_own_kinds_of_traffic(page):
+    page.choose("compare-task", "Static workload (easy)")
+    page.choose("compare-traffic", "Static, Azure chat, not graded")
+    page.click("compare-run")
+
+    page.until_text("compare-status", "Done: ")
+    assert "Static, Azure chat" in page.text("compare-status")
 
 
 def test_fidelity_names_errors_gates_and_limits(page):

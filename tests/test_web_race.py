@@ -14,7 +14,7 @@ def race():
     found = Race(BURSTY, 42)
     for name in ("vllm_default", "best_constant"):
         found.join(name)
-    found.advance(8)
+    found.advance(60)
     return found
 
 
@@ -22,7 +22,7 @@ def test_all_agents_face_the_same_arrivals(race):
     first, second = ([w.request_arrival_rate for w in lane.windows] for lane in race.lanes)
 
     assert first == second
-    assert race.played == 8
+    assert race.played == 60
 
 
 def test_an_unfinished_race_ranks_by_reward_and_has_no_grades(race):
@@ -45,7 +45,7 @@ def test_a_finished_race_is_graded():
 
 def test_saved_episodes_carry_their_agents(race):
     assert [saved.agent for saved in race.saved()] == ["vllm_default", "best_constant"]
-    assert [len(saved.log.steps) for saved in race.saved()] == [8, 8]
+    assert [len(saved.log.steps) for saved in race.saved()] == [60, 60]
 
 
 def test_other_traffic_is_played_without_a_grade_and_with_the_tasks_constant():

@@ -74,6 +74,8 @@ def test_a_visitors_recording_is_played_on_the_tasks_deployment(tmp_path):
     race.join("vllm_default")
     race.advance(20)
 
+    traces.close()
+    assert not trace.path.exists()
     assert "mine.csv, 900 requests" in trace.label
     assert sum(window.arrived_requests for window in race.lanes[0].windows) == 40
 

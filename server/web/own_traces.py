@@ -41,8 +41,8 @@ class OwnTraces:
     """The newest recordings of all visitors; the oldest go, and all go with the process."""
 
     def __init__(self) -> None:
-        """Hold nothing, in a folder that is deleted at the end."""
-        self._folder = tempfile.TemporaryDirectory(prefix="llmserve-web-")
+        """Hold nothing; the folder is made for the first recording."""
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._traces: OrderedDict[str, OwnTrace] = OrderedDict()
         self._lock = Lock()
 
@@ -53,7 +53,7 @@ class OwnTraces:
             InvalidInputError: If it cannot be read or holds no request.
         """
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        path = Path(self._folder.name) / f"{token}{TRACE_SUFFIX}"
+        path = self._place() / f"{token}{TRACE_SUFFIX}"
         card = import_trace(source, path)
         name = source.name[:MAX_LABEL_CHARACTERS]
         label = f"Your {name}, {card.rows:,} requests, not graded"
@@ -63,6 +63,14 @@ class OwnTraces:
             while len(self._traces) > MOST_TRACES:
                 self._traces.popitem(last=False)[1].path.unlink(missing_ok=True)
         return trace
+
+    def close(self) -> None:
+        """Delete all of them."""
+        with self._lock:
+            self._traces.clear()
+            if self._folder is not None:
+                self._folder.cleanup()
+                self._folder = None
 
     def task(self, task_id: str, value: str) -> TaskSpec:
         """A graded task's deployment, objectives and reward under a visitor's recording.
@@ -80,3 +88,9 @@ class OwnTraces:
         base = shipped_catalogue().get(task_id)
         told = f"Your own recording on the deployment of {base.name}."
         return made.model_copy(update={"name": f"{base.name}, your trace", "description": told})
+
+    def _place(self) -> Path:
+        with self._lock:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="llmserve-web-")
+            return Path(self._folder.name)

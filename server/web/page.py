@@ -24,9 +24,9 @@ TAB_NAME = "LLMServe"
 class PageBuilder:
     """What OpenEnv calls to make the tab: a `gradio_builder`."""
 
-    def __init__(self, downloads: Downloads) -> None:
-        """Offer files through these; nothing is built yet."""
-        self._downloads = downloads
+    def __init__(self, downloads: Downloads, traces: OwnTraces) -> None:
+        """Offer files through these and keep visitors' recordings there; nothing is built yet."""
+        self._downloads, self._traces = downloads, traces
 
     def __call__(
         self,
@@ -40,7 +40,7 @@ class PageBuilder:
         """The tab, with a first comparison already played."""
         leave_web_fonts_out()
         opening = opening_race(shipped_catalogue().get(OPENING_TASK))
-        shared = Shared(Workers(), self._downloads, OwnTraces(), opening)
+        shared = Shared(Workers(), self._downloads, self._traces, opening)
         blocks: gr.Blocks
         with gr.Blocks(title=title) as blocks:
             gr.HTML(page_style() + HEADER)
