@@ -14,7 +14,7 @@ from llmserve_env.tasks import TaskSpec
 from simulator.deployment import build_deployment
 from simulator.reward import TERMS
 
-# Short forms of the reward's table in docs/environment.md.
+# Short forms of the reward's table in ENVIRONMENT.md.
 TERM_MEANINGS: Final = {
     "throughput": "share of the output tokens decided in the window whose requests met their SLO",
     "ttft": "mean utility of first tokens: 1 up to half the objective, 0.7 at it, 0 from twice on",

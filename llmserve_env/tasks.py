@@ -53,7 +53,7 @@ class DeploymentSpec(Spec):
 
 
 class RewardSpec(Spec):
-    """Weights of the reward's terms; what each term means is in docs/environment.md."""
+    """Weights of the reward's terms; what each term means is in ENVIRONMENT.md."""
 
     throughput: NonNegative = 0.0
     ttft: NonNegative = 0.0
