@@ -45,7 +45,7 @@ from grader.scoring import clipped, score_unclipped
 from llmserve_env.errors import InvalidInputError, LLMServeError
 from llmserve_env.splits import SPLITS, split_seeds
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
-from server.settings import use_traces_of_environment
+from server.settings import use_folders_of_environment
 
 BASELINES: Final = ("random", "vllm_default", "heuristic", "best_constant", "reactive")
 PLAIN_WIDTH: Final = 140  # columns where the output is no terminal
@@ -308,7 +308,7 @@ def _count(text: str) -> int:
 def main(argv: Sequence[str]) -> int:
     """The exit status."""
     arguments = parse_arguments(argv)
-    use_traces_of_environment()
+    use_folders_of_environment()
     try:
         return run(arguments)
     except LLMServeError as error:

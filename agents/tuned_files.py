@@ -135,14 +135,16 @@ def choices_for(kind: type[File], version: str, *, made_by: str) -> File:
 def constant_for(task: TaskSpec, version: str) -> ServeAction:
     """The best constant action of a task or variant; of a trace that of the task it is played on.
 
+    Played on another deployment, a task has the constant that was best on its own.
+
     Raises:
         InvalidInputError: If none was searched for under this environment version.
     """
-    known_as = task.family if task.is_trace else task.task_id
+    known_as = task.family if task.is_trace else task.catalogue_id
     made_by = f"python -m scripts.search_constants --task {known_as}"
-    if task.variant_of is not None and not task.is_trace:
+    if known_as != task.family:
         return choices_for(VariantConstants, version, made_by=made_by).get(
-            task.task_id, made_by=made_by
+            known_as, made_by=made_by
         )
     return choices_for(BestConstants, version, made_by=made_by).get(known_as, made_by=made_by)
 

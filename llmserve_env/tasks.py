@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from llmserve_env.errors import InactiveActionError, UnknownTaskError
 from llmserve_env.models import CLASS_COUNT, KNOBS, ServeAction
+from llmserve_env.served_on import OPTION_SEPARATOR, TaskOptions, option_fields, options_of
 from llmserve_env.traces import (
     GYMNASIUM_ID,
     TRACE_PREFIX,
@@ -121,6 +122,11 @@ class TaskSpec(Spec):
         return self.task_id if self.variant_of is None else self.variant_of
 
     @property
+    def catalogue_id(self) -> str:
+        """The id without what was asked for after it."""
+        return self.task_id.partition(OPTION_SEPARATOR)[0]
+
+    @property
     def is_trace(self) -> bool:
         """Whether its traffic is a trace or a fit that a user brought."""
         return self.task_id.startswith(TRACE_PREFIX)
@@ -158,10 +164,13 @@ class Catalogue(Spec):
     def get(self, task_id: str) -> TaskSpec:
         """The task or variant with this id, or an imported trace as a task: `trace:NAME`.
 
+        Options after the id ask for another deployment: `bursty_workload:profile=NAME`; what that
+        gives is a variant and not graded.
+
         Raises:
             UnknownTaskError: Naming the tasks that exist.
             UnknownTraceError: Naming the traces that exist.
-            InvalidInputError: If an option of a trace is unknown or out of range.
+            InvalidInputError: If an option is unknown or out of range.
         """
         for task in self.playable:
             if task.task_id == task_id:
@@ -169,6 +178,10 @@ class Catalogue(Spec):
         if task_id.startswith(TRACE_PREFIX):
             name, options = parse_trace_id(task_id)
             return self.trace_task(task_id, trace_file(name), options)
+        base_id, *parts = task_id.split(OPTION_SEPARATOR)
+        for task in self.playable:
+            if parts and task.task_id == base_id:
+                return _served_otherwise(task, task_id, parts)
         raise UnknownTaskError(task_id, [task.task_id for task in self.playable])
 
     def trace_task(self, task_id: str, path: Path, options: TraceOptions) -> TaskSpec:
@@ -199,6 +212,7 @@ class Catalogue(Spec):
                 "description": f"The requests of {path.stem} on the deployment of {base.task_id}.",
                 "gymnasium_id": GYMNASIUM_ID,
                 "slo": base.slo.model_copy(update=changed),
+                **options.changes(base),
                 "workload": traffic,
                 "variant_of": base.task_id,
                 "moved_from_plan": (),
@@ -229,6 +243,25 @@ def parse_catalogue(text: str, variants: str = "") -> Catalogue:
             "environment_version": version,
             "tasks": [{"task_id": task_id, **body} for task_id, body in tasks.items()],
             "variants": [{"task_id": task_id, **body} for task_id, body in others.items()],
+        }
+    )
+
+
+def _served_otherwise(task: TaskSpec, task_id: str, parts: list[str]) -> TaskSpec:
+    """A task on another deployment, under this id."""
+    options = options_of(TaskOptions, option_fields(parts), what="task")
+    workload = task.workload
+    load = {name: getattr(workload, name) * options.load for name in ("load_low", "load_high")}
+    told = ", ".join(part.replace("=", " ") for part in parts)
+    return task.model_copy(
+        update={
+            "task_id": task_id,
+            "name": f"{task.name}, {told}",
+            "description": f"{task.description} Served otherwise: {told}.",
+            "variant_of": task.family,
+            "moved_from_plan": (),
+            "workload": workload.model_copy(update=load),
+            **options.changes(task),
         }
     )
 

@@ -1,6 +1,7 @@
 """Imported traces and fits as tasks: where they lie, and what an id such as `trace:NAME` asks for.
 
     trace:NAME[:task=TASK][:ttft_ms=MS[/MS/MS]][:itl_ms=MS[/MS/MS]][:load=FACTOR][:keep=SHARE]
+              [:profile=NAME][:tier=TIER][:memory_gb=GB][:max_model_len=TOKENS]
 
 NAME is a file of the folder of traces and never a path: ids come over the network.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -18,7 +20,8 @@ from pydantic import BeforeValidator, Field, ValidationError
 from llmserve_env.errors import InvalidInputError, UnknownTraceError
 from llmserve_env.models import CLASS_COUNT
 from llmserve_env.preset_spec import Preset
-from llmserve_env.workloads import Acceptance, Positive, Replay, Spec, Stream
+from llmserve_env.served_on import ServedOn, option_fields, options_of
+from llmserve_env.workloads import Acceptance, Positive, Replay, Stream
 
 TRACE_PREFIX: Final = "trace:"
 TRACE_SUFFIX: Final = ".parquet"
@@ -46,8 +49,8 @@ PerClassMs = Annotated[
 ]
 
 
-class TraceOptions(Spec):
-    """How a trace is played.
+class TraceOptions(ServedOn):
+    """How a trace is played, and on what: the options of ServedOn.
 
     Attributes:
         task: The graded task whose deployment, knobs, reward and objectives it has.
@@ -133,25 +136,16 @@ def parse_trace_id(task_id: str) -> tuple[str, TraceOptions]:
     """
     name, *parts = task_id.removeprefix(TRACE_PREFIX).split(":")
     check_trace_name(name)
-    pairs = [part.partition("=") for part in parts]
-    return name, trace_options({key: value for key, _, value in pairs})
+    return name, trace_options(option_fields(parts))
 
 
-def trace_options(fields: dict[str, object]) -> TraceOptions:
+def trace_options(fields: Mapping[str, object]) -> TraceOptions:
     """The options with these fields.
 
     Raises:
         InvalidInputError: If a field is unknown or out of range.
     """
-    try:
-        return TraceOptions.model_validate(fields)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = str(problem["loc"][0]) if problem["loc"] else "options"
-        raise InvalidInputError(
-            f"trace option {where}: {problem['msg']}, got {problem['input']!r:.80}; options: "
-            f"{', '.join(TraceOptions.model_fields)}"
-        ) from error
+    return options_of(TraceOptions, fields, what="trace")
 
 
 def trace_stream(path: Path, options: TraceOptions, acceptance: Acceptance) -> Stream:

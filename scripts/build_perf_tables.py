@@ -32,7 +32,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simulator.hardware import Profile, load_profile, profile_names
+from simulator.hardware import load_profile, profile_names
+from simulator.hardware_records import Profile
 
 PACKAGE: Final = "aiconfigurator-core"
 COMMAND: Final = "uv run --extra calibrate python -m scripts.build_perf_tables"

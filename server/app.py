@@ -39,7 +39,7 @@ from server.openenv_adapter import (
 )
 from server.play_routes import play_router
 from server.sessions import SessionStore
-from server.settings import Settings, publish_for_openenv, read_settings, use_traces_of
+from server.settings import Settings, publish_for_openenv, read_settings, use_folders_of
 from server.shutdown import close_at_shutdown
 from server.web.downloads import Downloads, download_router
 from server.web.own_traces import OwnTraces
@@ -64,7 +64,7 @@ GRADES_AT_ONCE = 2
 def create_app(settings: Settings) -> FastAPI:
     """The application, its kernel compiled and every route in place."""
     configure_logs(settings)
-    use_traces_of(settings)
+    use_folders_of(settings)
     logger.info("Loading the engine; the first start compiles it, which takes up to a minute")
     warm_up()
     real = _real_server(settings)

@@ -14,6 +14,7 @@ from agents.llm_settings import DEFAULT_MODEL
 from llmserve_env.traces import use_traces_folder
 from server.limit_settings import LimitSettings
 from server.real_settings import OptionalName, OptionalUrl
+from simulator.profile_files import use_profiles_folder
 
 PREFIX = "LLMSERVE_"
 UNPREFIXED = {
@@ -46,6 +47,10 @@ class Settings(LimitSettings):
     traces_dir: OptionalName = Field(
         default=None,
         description="Folder of imported traces, played as trace:NAME; the user's own if left out.",
+    )
+    profiles_dir: OptionalName = Field(
+        default=None,
+        description="Folder of GPU profiles of one's own; the user's own folder if left out.",
     )
     openai_model: str = Field(
         default=DEFAULT_MODEL, min_length=1, description="Plays at GET /baseline?use_openai=true."
@@ -92,15 +97,20 @@ def read_settings() -> Settings:
     return Settings.from_environ(os.environ)
 
 
-def use_traces_of(settings: Settings) -> None:
-    """Look for imported traces where the settings say."""
-    use_traces_folder(None if settings.traces_dir is None else Path(settings.traces_dir))
+def use_folders_of(settings: Settings) -> None:
+    """Look for imported traces and users' profiles where the settings say."""
+    use_traces_folder(_folder(settings.traces_dir))
+    use_profiles_folder(_folder(settings.profiles_dir))
 
 
-def use_traces_of_environment() -> None:
+def use_folders_of_environment() -> None:
     """The same for a program that needs no other setting."""
-    folder = os.environ.get(f"{PREFIX}TRACES_DIR")
-    use_traces_folder(Path(folder) if folder else None)
+    use_traces_folder(_folder(os.environ.get(f"{PREFIX}TRACES_DIR")))
+    use_profiles_folder(_folder(os.environ.get(f"{PREFIX}PROFILES_DIR")))
+
+
+def _folder(path: str | None) -> Path | None:
+    return Path(path) if path else None
 
 
 def publish_for_openenv(settings: Settings) -> None:

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import TIERS, QuantizationTier
 from llmserve_env.tasks import DeploymentSpec, TaskSpec
-from simulator.hardware import BYTES_PER_GB, SECONDS_PER_MS, Profile, load_profile
+from simulator.hardware import BYTES_PER_GB, SECONDS_PER_MS, load_profile
+from simulator.hardware_records import Profile
 from simulator.outcome import TERMS
-from simulator.perf_model import PerfTables, load_tables
+from simulator.perf_model import PerfTables, tables_of
 from simulator.records import FloatArray
 from simulator.rng import stream
 from simulator.state import CLASSES, FLEET, Records, Tables
@@ -72,22 +73,32 @@ def draw_step_costs(spec: DeploymentSpec, seed: int) -> StepCosts:
     )
 
 
-@cache
 def build_deployment(task: TaskSpec) -> Deployment:
     """The deployment of a task.
 
     Raises:
-        InvalidInputError: If the profile is unknown, more memory is granted than the GPU has, or
-            no tier fits.
+        InvalidInputError: If the profile is unknown, more memory is granted than the GPU has,
+            longer sequences than the model takes, or the default tier does not fit.
+        TierNotOfferedError: If the profile does not offer the default tier.
     """
+    return _built(task, load_profile(task.deployment.profile))
+
+
+@cache
+def _built(task: TaskSpec, profile: Profile) -> Deployment:
     spec = task.deployment
-    profile = load_profile(spec.profile)
     if spec.memory_limit_gb * BYTES_PER_GB > profile.gpu.memory_bytes:
         raise InvalidInputError(
             f"memory_limit_gb {spec.memory_limit_gb:g} is more than {profile.gpu.name} has: "
             f"{profile.gpu.memory_bytes / BYTES_PER_GB:g}"
         )
-    perf = load_tables(spec.profile, int4_efficiency=profile.int4.efficiency)
+    if spec.max_model_len_tokens > profile.model.context_tokens:
+        raise InvalidInputError(
+            f"max_model_len_tokens {spec.max_model_len_tokens} is more than {profile.model.name} "
+            f"takes: {profile.model.context_tokens}"
+        )
+    profile.tier(task.default_action.quantization_tier)  # refuses one that is not offered
+    perf = tables_of(profile, profile.int4.efficiency)
     deployment = Deployment(
         profile=profile,
         perf=perf,

@@ -1,27 +1,42 @@
-"""One frozen record per profile: GPU, model, tiers, prices, serving and switching figures in SI."""
+"""Name of a profile -> its record: a shipped one of the data files, or one in the user's folder."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import replace
 from functools import cache
-from typing import Final, Literal
+from typing import Final
 
 from llmserve_env.errors import InvalidInputError, TierNotOfferedError
 from llmserve_env.models import TIERS, QuantizationTier
+from simulator.fidelity_card import FidelityCard, shipped_card
 from simulator.hardware_files import (
     DataFiles,
     KvPrecision,
     ModelEntry,
-    OperatorSource,
     PrecisionEntry,
     ServingFile,
     SwitchingFile,
-    SwitchLabel,
     shipped_files,
 )
-
-SwitchRegime = Literal["standby", "warm", "cold"]
-Interconnect = Literal["pcie", "nvlink"]
+from simulator.hardware_records import (
+    Gpu,
+    Int4Uncertainty,
+    Model,
+    Profile,
+    Serving,
+    Switching,
+    Tier,
+    TimesTable,
+)
+from simulator.profile_files import (
+    TABLE_SUFFIX,
+    ProfileFile,
+    own_profile_names,
+    profile_path,
+    read_profile_file,
+    with_profile,
+)
 
 BYTES_PER_GB: Final = 10**9
 SECONDS_PER_MS: Final = 1e-3
@@ -29,150 +44,80 @@ SECONDS_PER_US: Final = 1e-6
 KV_ELEMENT_BYTES: Final[dict[KvPrecision, int]] = {"bfloat16": 2, "fp8": 1, "float32": 4}
 
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A GPU, its memory and its price."""
-
-    name: str
-    memory_bytes: int
-    usd_per_hour: float
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model's shape; the KV cache has the same precision in every tier of a profile."""
-
-    name: str
-    parameters: int
-    layers: int
-    kv_heads: int
-    head_dim: int
-    kv_bytes_per_token: int
-    context_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """A quantization tier as a profile offers it.
-
-    Attributes:
-        kernel: Quantization mode of the operator tables; the tier INT8 is W8A8 integer ("sq") on
-            A100 and "fp8" on H100 and L40S.
-        recovery_*: Share of the unquantized model's benchmark score that is kept, in (0, 1].
-    """
-
-    name: QuantizationTier
-    kernel: str
-    weight_bytes: int
-    recovery_openllm_v1: float
-    recovery_openllm_v2: float
-    recovery_arena_hard: float
-
-    @property
-    def quality(self) -> float:
-        """What an answer is worth against the unquantized model's: the mean of the recoveries."""
-        return (self.recovery_openllm_v1 + self.recovery_openllm_v2 + self.recovery_arena_hard) / 3
-
-
-@dataclass(frozen=True, slots=True)
-class Int4Uncertainty:
-    """Factor that may divide INT4 GEMM times at `from_tokens` tokens and above, and its range."""
-
-    efficiency: float
-    low: float
-    high: float
-    from_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """The engine around the GPU kernels.
-
-    Attributes:
-        host_s: Host time added to every iteration.
-        api_s: Time added to every first token.
-        draft_s: Draft time per depth and iteration.
-        draft_row_s: Extra time per sequence and verified token, batch * (depth + 1) of them.
-        transfer_setup_s: Added to every KV transfer.
-    """
-
-    host_s: float
-    api_s: float
-    draft_s: float
-    draft_row_s: float
-    kv_block_tokens: int
-    memory_utilisation_fraction: float
-    activation_bytes: int
-    admission_watermark_fraction: float
-    pcie_bytes_per_s: float
-    nvlink_bytes_per_s: float
-    transfer_setup_s: float
-
-    def transfer_bytes_per_s(self, interconnect: Interconnect) -> float:
-        """The bandwidth of a KV transfer between replicas."""
-        return self.pcie_bytes_per_s if interconnect == "pcie" else self.nvlink_bytes_per_s
-
-
-@dataclass(frozen=True, slots=True)
-class Switching:
-    """What changing a knob costs; `labels` says hot, warm or cold for each knob."""
-
-    standby_s: float
-    warm_s: float
-    cold_s: float
-    labels: tuple[tuple[str, SwitchLabel], ...]
-
-    def stall_s(self, regime: SwitchRegime) -> float:
-        """How long the engine serves nothing after a change of a knob that is not hot."""
-        stalls = {"standby": self.standby_s, "warm": self.warm_s, "cold": self.cold_s}
-        return stalls[regime]
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """All that the data files say about one deployment: GPU, model, tiers, serving, switching."""
-
-    name: str
-    gpu: Gpu
-    model: Model
-    operators: OperatorSource
-    kv_cache: KvPrecision
-    tiers: tuple[Tier, ...]
-    int4: Int4Uncertainty
-    serving: Serving
-    switching: Switching
-
-    @property
-    def offered(self) -> tuple[QuantizationTier, ...]:
-        """The tiers with measured times, in the order of models.TIERS."""
-        return tuple(tier.name for tier in self.tiers)
-
-    def tier(self, name: QuantizationTier) -> Tier:
-        """The facts of one tier.
-
-        Raises:
-            TierNotOfferedError: Naming the tiers that this profile offers.
-        """
-        for tier in self.tiers:
-            if tier.name == name:
-                return tier
-        raise TierNotOfferedError(self.name, name, self.offered)
-
-
 def profile_names() -> tuple[str, ...]:
     """The names of the shipped profiles."""
     return tuple(shipped_files().hardware.profiles)
 
 
-@cache
+def all_profile_names() -> tuple[str, ...]:
+    """The shipped profiles, then the user's; a shipped name is never the user's."""
+    shipped = profile_names()
+    return shipped + tuple(name for name in own_profile_names() if name not in shipped)
+
+
 def load_profile(name: str) -> Profile:
-    """The shipped profile of this name.
+    """The profile of this name: a shipped one, or one in the user's folder.
 
     Raises:
-        InvalidInputError: Naming the profiles that exist.
-        ValueError: If a data file is malformed, naming file and key.
+        InvalidInputError: Naming the profiles that exist, or what is wrong with the user's file.
+        ValueError: If a shipped data file is malformed, naming file and key.
     """
+    if name in profile_names():
+        return _shipped_profile(name)
+    own = read_profile_file(name)
+    if own is None:
+        known = ", ".join(all_profile_names())
+        raise InvalidInputError(f"unknown profile {name!r:.80}; known profiles: {known}")
+    return own_profile(name, own)
+
+
+def card_of(name: str) -> FidelityCard | None:
+    """What a profile was held against; None if nothing is known.
+
+    Raises:
+        InvalidInputError: As load_profile.
+    """
+    if name in profile_names():
+        return shipped_card(name)
+    own = read_profile_file(name)
+    return None if own is None else own.fidelity
+
+
+def own_profile(name: str, own: ProfileFile) -> Profile:
+    """The profile that a user's file describes, with its table beside it where it has one.
+
+    Raises:
+        InvalidInputError: If its entries do not fit, or its table is missing.
+    """
+    profile = build_profile(with_profile(shipped_files(), name, own), name)
+    factors = own.factors
+    unknown = [tier for tier in factors.linear if tier not in profile.offered]
+    if unknown:
+        raise TierNotOfferedError(name, unknown[0], profile.offered)
+    times = _own_table(name) if own.operators else TimesTable(shipped=own.based_on)
+    return replace(
+        profile,
+        origin=own.origin,
+        based_on=own.based_on,
+        times=replace(
+            times,
+            linear=tuple((tier, factor.value) for tier, factor in factors.linear.items()),
+            attention=1.0 if factors.attention is None else factors.attention.value,
+        ),
+    )
+
+
+@cache
+def _shipped_profile(name: str) -> Profile:
     return build_profile(shipped_files(), name)
+
+
+def _own_table(name: str) -> TimesTable:
+    path = profile_path(name).with_name(f"{name}{TABLE_SUFFIX}")
+    if not path.is_file():
+        raise InvalidInputError(f"profile {name}: its table of operator times is missing: {path}")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return TimesTable(shipped=None, path=str(path), sha256=digest)
 
 
 def build_profile(files: DataFiles, name: str) -> Profile:
@@ -188,6 +133,7 @@ def build_profile(files: DataFiles, name: str) -> Profile:
     gpu = files.hardware.gpus[entry.gpu]
     price = files.prices.root[entry.gpu].usd_per_gpu_hour.value
     large_batch = files.precision.int4_large_batch
+    weights = files.precision.weights[entry.model]
     efficiency = large_batch.efficiency
     return Profile(
         name=name,
@@ -196,15 +142,16 @@ def build_profile(files: DataFiles, name: str) -> Profile:
         operators=entry.operators,
         kv_cache=entry.kv_cache,
         tiers=tuple(
-            _tier(tier, entry.kernels[tier], getattr(files.precision, entry.kernels[tier]))
+            _tier(tier, entry.kernels[tier], weights[entry.kernels[tier]])
             for tier in TIERS
             if tier in entry.kernels
         ),
         int4=Int4Uncertainty(
             efficiency.value, efficiency.low, efficiency.high, large_batch.from_tokens.value
         ),
-        serving=_serving(files.serving_cpu if entry.serving == "cpu" else files.serving),
+        serving=_serving(files.serving[entry.serving]),
         switching=_switching(files.switching),
+        times=TimesTable(shipped=name),
     )
 
 

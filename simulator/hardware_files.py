@@ -18,23 +18,27 @@ FractionOrNone = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
 SwitchLabel = Literal["hot", "warm", "cold"]
 KvPrecision = Literal["bfloat16", "fp8", "float32"]
-ServingKind = Literal["gpu", "cpu"]
 
 T = TypeVar("T")
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     """Frozen, closed to unknown keys, free of NaN and Infinity, and no text for a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
-class Sourced(_Strict, Generic[T]):
-    """A value, where it comes from and when it was read there."""
+class Sourced(Strict, Generic[T]):
+    """A value, where it comes from and when it was read there.
+
+    Attributes:
+        interval: Where it lies with 95 %, of a value that was fitted.
+    """
 
     value: T
     source: str = Field(min_length=1)
     date: str = Field(pattern=r"^\d{4}-\d{2}(-\d{2})?$")
+    interval: Annotated[tuple[float, float], Field(strict=False)] | None = None
 
 
 class Uncertain(Sourced[Fraction]):
@@ -50,26 +54,27 @@ class Uncertain(Sourced[Fraction]):
         return self
 
 
-class GpuEntry(_Strict):
+class GpuEntry(Strict):
     """One GPU."""
 
     name: str
     memory_gb: Sourced[Positive]
 
 
-class OperatorSource(_Strict):
+class OperatorSource(Strict):
     """Where a profile's times come from: operator tables of a package, or this project's fit."""
 
-    origin: Literal["aiconfigurator-core", "scripts.fit_step_times"]
+    origin: str = Field(min_length=1)
     system: str
     backend: str
     backend_version: str
 
 
-class ProfileEntry(_Strict):
+class ProfileEntry(Strict):
     """A GPU, a model, the weight precision behind each offered tier, and that of the KV cache.
 
     A tier that is not among `kernels` is not offered: to ask for it is an error that says so.
+    `serving` is the key of a file: "gpu" is serving.toml, "cpu" serving_cpu.toml.
     """
 
     gpu: str
@@ -77,17 +82,17 @@ class ProfileEntry(_Strict):
     operators: OperatorSource
     kernels: dict[QuantizationTier, str] = Field(min_length=1)
     kv_cache: KvPrecision
-    serving: ServingKind
+    serving: str
 
 
-class HardwareFile(_Strict):
+class HardwareFile(Strict):
     """hardware.toml."""
 
     gpus: dict[str, GpuEntry]
     profiles: dict[str, ProfileEntry]
 
 
-class ModelEntry(_Strict):
+class ModelEntry(Strict):
     """One model's shape."""
 
     name: str
@@ -102,7 +107,7 @@ class ModelsFile(RootModel[dict[str, ModelEntry]]):
     """models.toml."""
 
 
-class PrecisionEntry(_Strict):
+class PrecisionEntry(Strict):
     """Memory and quality of one weight precision."""
 
     weight_gb: Sourced[Positive]
@@ -111,25 +116,25 @@ class PrecisionEntry(_Strict):
     recovery_arena_hard: Sourced[Fraction]
 
 
-class Int4LargeBatch(_Strict):
+class Int4LargeBatch(Strict):
     """How far INT4 GEMM times at large batch may be off."""
 
     efficiency: Uncertain
     from_tokens: Sourced[Count]
 
 
-class PrecisionFile(_Strict):
-    """precision.toml; the keys are the quantization modes of the operator tables."""
+class PrecisionFile(Strict):
+    """precision.toml.
 
-    bfloat16: PrecisionEntry
-    sq: PrecisionEntry
-    fp8: PrecisionEntry
-    int4_wo: PrecisionEntry
-    float32: PrecisionEntry
+    Attributes:
+        weights: By model, as in models.toml, and by quantization mode of the operator tables.
+    """
+
+    weights: dict[str, dict[str, PrecisionEntry]]
     int4_large_batch: Int4LargeBatch
 
 
-class PriceEntry(_Strict):
+class PriceEntry(Strict):
     """The price of one GPU."""
 
     usd_per_gpu_hour: Sourced[Positive]
@@ -139,7 +144,7 @@ class PricesFile(RootModel[dict[str, PriceEntry]]):
     """prices.toml; the keys are those of the GPUs in hardware.toml."""
 
 
-class Stalls(_Strict):
+class Stalls(Strict):
     """How long the engine serves nothing while it switches, by regime."""
 
     standby_s: Sourced[Positive]
@@ -147,7 +152,7 @@ class Stalls(_Strict):
     cold_s: Sourced[Positive]
 
 
-class SwitchingFile(_Strict):
+class SwitchingFile(Strict):
     """switching.toml."""
 
     stalls: Stalls
@@ -160,21 +165,33 @@ class SwitchingFile(_Strict):
         return self
 
 
-class HostEntry(_Strict):
+class HostEntry(Strict):
     """Time spent outside the GPU."""
 
     iteration_ms: Sourced[NonNegative]
     api_ms: Sourced[Positive]
 
 
-class SpeculationEntry(_Strict):
+class SpeculationEntry(Strict):
     """Cost of drafting and of verifying drafts."""
 
     draft_ms_per_depth: Sourced[Positive]
     draft_us_per_row: Sourced[Positive]
 
 
-class MemoryEntry(_Strict):
+class StepFactors(Strict):
+    """Factors on a profile's measured times, as a user's own server tells them; 1 where left out.
+
+    Attributes:
+        linear: On the linear layers and small operators of all blocks, by tier.
+        attention: On attention, of decode and of prefill.
+    """
+
+    linear: dict[QuantizationTier, Sourced[Positive]] = Field(default_factory=dict)
+    attention: Sourced[Positive] | None = None
+
+
+class MemoryEntry(Strict):
     """How GPU memory is laid out and admitted to."""
 
     kv_block_tokens: Sourced[Count]
@@ -183,7 +200,7 @@ class MemoryEntry(_Strict):
     admission_watermark_fraction: Sourced[FractionOrNone]
 
 
-class TransferEntry(_Strict):
+class TransferEntry(Strict):
     """How fast KV moves from a prefill to a decode replica."""
 
     pcie_gb_per_s: Sourced[Positive]
@@ -191,7 +208,7 @@ class TransferEntry(_Strict):
     setup_ms: Sourced[Positive]
 
 
-class ServingFile(_Strict):
+class ServingFile(Strict):
     """serving.toml and serving_cpu.toml."""
 
     host: HostEntry
@@ -200,20 +217,19 @@ class ServingFile(_Strict):
     transfer: TransferEntry
 
 
-class DataFiles(_Strict):
-    """All seven files, parsed."""
+class DataFiles(Strict):
+    """All seven files, parsed; those of serving by the key that profiles name them by."""
 
     hardware: HardwareFile
     models: ModelsFile
     precision: PrecisionFile
     prices: PricesFile
     switching: SwitchingFile
-    serving: ServingFile
-    serving_cpu: ServingFile
+    serving: dict[str, ServingFile]
 
     @model_validator(mode="after")
     def _refer_to_each_other(self) -> Self:
-        gpus, precisions = set(self.hardware.gpus), set(type(self.precision).model_fields)
+        gpus = set(self.hardware.gpus)
         if set(self.prices.root) != gpus:
             raise ValueError(
                 f"prices.toml must price {sorted(gpus)}, got {sorted(self.prices.root)}"
@@ -224,9 +240,14 @@ class DataFiles(_Strict):
                 raise ValueError(f"{where}.gpu: unknown {profile.gpu!r}")
             if profile.model not in self.models.root:
                 raise ValueError(f"{where}.model: unknown {profile.model!r}")
-            unknown = set(profile.kernels.values()) - (precisions - {"int4_large_batch"})
+            if profile.serving not in self.serving:
+                raise ValueError(f"{where}.serving: unknown {profile.serving!r}")
+            known = self.precision.weights.get(profile.model, {})
+            unknown = sorted(set(profile.kernels.values()) - set(known))
             if unknown:
-                raise ValueError(f"{where}.kernels: unknown {sorted(unknown)}")
+                raise ValueError(
+                    f"{where}.kernels: precision.toml has no weights.{profile.model}.{unknown[0]}"
+                )
         return self
 
 
@@ -263,6 +284,8 @@ def shipped_files() -> DataFiles:
         precision=_shipped(PrecisionFile, "precision.toml"),
         prices=_shipped(PricesFile, "prices.toml"),
         switching=_shipped(SwitchingFile, "switching.toml"),
-        serving=_shipped(ServingFile, "serving.toml"),
-        serving_cpu=_shipped(ServingFile, "serving_cpu.toml"),
+        serving={
+            "gpu": _shipped(ServingFile, "serving.toml"),
+            "cpu": _shipped(ServingFile, "serving_cpu.toml"),
+        },
     )

@@ -20,17 +20,28 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
 from llmserve_env.errors import InvalidInputError, TierNotOfferedError
 from llmserve_env.models import TIERS, QuantizationTier
 from simulator.hardware import SECONDS_PER_MS, load_profile
+from simulator.hardware_records import Profile, TimesTable
 from simulator.records import FloatArray
 
 MAX_TOKENS: Final = 16_384
 ANY_TIER: Final = "any"
+COLUMNS: Final = ("kind", "tier", "x", "y", "ms")
+# The first and the least last node of every kind, x and y: what the engine may ask for.
+REACH: Final = {
+    "gemm": ((1, MAX_TOKENS), (0, 0)),
+    "small": ((1, MAX_TOKENS), (0, 0)),
+    "lm_head": ((1, 5_120), (0, 0)),
+    "attn_decode": ((1, 512), (1, 32_768)),
+    "attn_prefill": ((1, 8_192), (0, 32_768)),
+}
 
 Grid = tuple[FloatArray, FloatArray, FloatArray]  # x nodes, y nodes, seconds (x, y)
 Grids = Mapping[tuple[str, str], Grid]  # by kind and tier
@@ -141,53 +152,72 @@ def _locate(name: str, value: float, nodes: FloatArray) -> tuple[int, float]:
     return i, float((value - nodes[i]) / (nodes[i + 1] - nodes[i]))
 
 
-@cache
 def load_tables(profile: str, *, int4_efficiency: float = 1.0) -> PerfTables:
-    """The shipped tables of a profile.
+    """The tables of a profile, with its factors.
 
     Args:
-        profile: Name of a shipped profile.
+        profile: Name of a profile, as simulator.hardware.load_profile knows it.
         int4_efficiency: Divides INT4 GEMM times at and above the token count of precision.toml;
             a named uncertainty, in the range given there.
 
     Raises:
-        InvalidInputError: If the profile is unknown or the efficiency lies outside its range.
+        InvalidInputError: If the profile is unknown, its table has not what it offers, or the
+            efficiency lies outside its range.
     """
-    facts = load_profile(profile)
-    uncertainty = facts.int4
+    return tables_of(load_profile(profile), int4_efficiency)
+
+
+@cache
+def tables_of(facts: Profile, int4_efficiency: float) -> PerfTables:
+    """The same for a profile that is loaded."""
+    uncertainty, times = facts.int4, facts.times
     _refuse_outside("int4_efficiency", int4_efficiency, uncertainty.low, uncertainty.high)
-    grids = _read_grids(profile)
+    grids, factors = _read_grids(facts), dict(times.linear)
     linear_s = np.full((len(TIERS), MAX_TOKENS + 1), np.nan)
-    small_s = _dense(grids["small", ANY_TIER])[:, 0]
+    small_s = _dense(grids["small", ANY_TIER])[: MAX_TOKENS + 1, 0]
     for tier in facts.offered:
-        gemm_s = _dense(grids["gemm", tier])[:, 0]
+        gemm_s = _dense(grids["gemm", tier])[: MAX_TOKENS + 1, 0]
         if tier == "INT4":
             gemm_s[uncertainty.from_tokens :] /= int4_efficiency
-        linear_s[TIERS.index(tier)] = gemm_s + small_s
+        linear_s[TIERS.index(tier)] = (gemm_s + small_s) * factors.get(tier, 1.0)
     _, kv_nodes, _ = grids["attn_decode", ANY_TIER]
     new_nodes, prefix_nodes, attn_prefill_s = grids["attn_prefill", ANY_TIER]
     return PerfTables(
-        profile=profile,
+        profile=facts.name,
         offered=facts.offered,
         linear_s=_frozen(linear_s),
         lm_head_s=_frozen(_dense(grids["lm_head", ANY_TIER])[:, 0]),
-        attn_decode_s=_frozen(_dense(grids["attn_decode", ANY_TIER])),
+        attn_decode_s=_frozen(_dense(grids["attn_decode", ANY_TIER]) * times.attention),
         kv_nodes=_frozen(kv_nodes),
-        attn_prefill_s=_frozen(attn_prefill_s),
+        attn_prefill_s=_frozen(attn_prefill_s * times.attention),
         new_nodes=_frozen(new_nodes),
         prefix_nodes=_frozen(prefix_nodes),
-        attn_prefill_floor_s=float(attn_prefill_s[0, 0]),
+        attn_prefill_floor_s=float(attn_prefill_s[0, 0] * times.attention),
     )
 
 
-def _read_grids(profile: str) -> Grids:
+def _columns(times: TimesTable) -> dict[str, list[Any]]:
     # Late import: reading a profile's facts or the catalogue must not load pyarrow.
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = resources.files("simulator").joinpath("data", "perf", f"{profile}.parquet")
-    with path.open("rb") as file:
-        columns = pq.read_table(file).to_pydict()
-    kind, tier, x, y, ms = (np.asarray(columns[name]) for name in ("kind", "tier", "x", "y", "ms"))
+    folder = resources.files("simulator").joinpath("data", "perf")
+    path = Path(times.path) if times.path else folder.joinpath(f"{times.shipped}.parquet")
+    try:
+        with path.open("rb") as file:
+            table = pq.read_table(file)
+    except pa.ArrowInvalid as error:
+        raise InvalidInputError(f"{path}: not a readable parquet file") from error
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise InvalidInputError(f"{path}: has no column {missing[0]!r}; need {', '.join(COLUMNS)}")
+    columns: dict[str, list[Any]] = table.to_pydict()
+    return columns
+
+
+def _read_grids(facts: Profile) -> Grids:
+    columns = _columns(facts.times)
+    kind, tier, x, y, ms = (np.asarray(columns[name]) for name in COLUMNS)
     grids = {}
     for key in sorted(set(zip(columns["kind"], columns["tier"], strict=True))):
         rows = (kind == key[0]) & (tier == key[1])
@@ -196,7 +226,26 @@ def _read_grids(profile: str) -> Grids:
         at = np.searchsorted(x_nodes, x[rows]), np.searchsorted(y_nodes, y[rows])
         seconds[at] = ms[rows] * SECONDS_PER_MS
         grids[key] = (x_nodes.astype(np.float64), y_nodes.astype(np.float64), seconds)
+    _check_grids(facts, grids)
     return grids
+
+
+def _check_grids(facts: Profile, grids: Grids) -> None:
+    """Refuse a table that lacks times which the engine may read: a user may have brought it."""
+    where = facts.times.path or facts.times.shipped
+    wanted = [(kind, ANY_TIER) for kind in REACH if kind != "gemm"]
+    for kind, tier in [*wanted, *(("gemm", tier) for tier in facts.offered)]:
+        if (kind, tier) not in grids:
+            raise InvalidInputError(f"{where}: has no rows of kind {kind!r} and tier {tier!r}")
+        *nodes, seconds = grids[kind, tier]
+        if not (np.isfinite(seconds).all() and (seconds >= 0.0).all()):
+            raise InvalidInputError(f"{where}: {kind} of {tier}: every node needs a time >= 0 ms")
+        for axis, found, (first, last) in zip("xy", nodes, REACH[kind], strict=True):
+            if found[0] != first or found[-1] < last:
+                raise InvalidInputError(
+                    f"{where}: {kind} of {tier}: {axis} spans {found[0]:g} to {found[-1]:g}, "
+                    f"need {first} to {last} at least"
+                )
 
 
 def _dense(grid: Grid) -> FloatArray:

@@ -155,5 +155,4 @@ def test_files_that_do_not_price_every_gpu_are_refused() -> None:
             prices=prices,
             switching=files.switching,
             serving=files.serving,
-            serving_cpu=files.serving_cpu,
         )

@@ -13,11 +13,11 @@ from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import MAX_SEED
 from llmserve_env.tasks import shipped_catalogue
 from server.cli.contests import FIRST_TEST_SEED, contest
-from server.cli.conventions import AsJson, ServerUrl, write_json
+from server.cli.conventions import AsJson, OnProfile, ServerUrl, served_on, write_json
 from server.cli.remote import episodes_at
 from server.cli.screens import progress_bar, screen
 from server.cli.tables import scale_line, standings_table
-from server.settings import use_traces_of_environment
+from server.settings import use_folders_of_environment
 
 USUAL: Final = ("vllm_default", "heuristic", "best_constant", "reactive", "kv_rule", "ppo")
 MAX_EPISODES: Final = 1_000
@@ -32,13 +32,14 @@ def compare(
     task: Annotated[str, typer.Option(help="Task or variant.")] = "bursty_workload",
     seed: Annotated[int, typer.Option(help="The first seed.")] = FIRST_TEST_SEED,
     episodes: Annotated[int, typer.Option(help="Seeds, one after the other.")] = 1,
+    profile: OnProfile = None,
     url: ServerUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Let several agents play the same traffic and show how each did, the best first."""
-    use_traces_of_environment()
+    use_folders_of_environment()
     names = list(dict.fromkeys(agents or USUAL))
-    spec = shipped_catalogue().get(task)
+    spec = shipped_catalogue().get(served_on(task, profile))
     seeds = consecutive(seed, episodes)
     place = nullcontext() if url is None else episodes_at(url)
     with (

@@ -36,9 +36,18 @@ class UnreachableError(LLMServeError):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")]
+OnProfile = Annotated[
+    str | None,
+    typer.Option("--profile", help="Another GPU profile than the task's; `llmserve profiles`."),
+]
 ServerUrl = Annotated[
     str | None, typer.Option("--url", help="A running server, such as http://127.0.0.1:7860.")
 ]
+
+
+def served_on(task_id: str, profile: str | None) -> str:
+    """The id of the task on a profile, if one is given."""
+    return task_id if profile is None else f"{task_id}:profile={profile}"
 
 
 def write_json(document: Any) -> None:

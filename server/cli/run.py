@@ -26,12 +26,12 @@ from llmserve_env.models import GradeReport
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
 from server.baseline_inference import HttpEpisodes
 from server.cli.contests import FIRST_TEST_SEED, Played, log_of, play, standing_of
-from server.cli.conventions import AsJson, ServerUrl, write_json
+from server.cli.conventions import AsJson, OnProfile, ServerUrl, served_on, write_json
 from server.cli.remote import episodes_at
 from server.cli.screens import progress_bar, screen
 from server.cli.tables import standings_table
 from server.llm_command import llm_settings, opened_chat
-from server.settings import use_traces_of_environment
+from server.settings import use_folders_of_environment
 from simulator.environment import ServingEnvironment
 
 # `openai:MODEL` reads better where the model is OpenAI's; it is the same agent.
@@ -56,6 +56,7 @@ def run(  # noqa: PLR0913  # one argument an option
     agent: Annotated[str, typer.Option(help="As `llmserve agents` lists.")] = "ppo",
     task: Annotated[str, typer.Option(help="Task or variant.")] = "bursty_workload",
     seed: Annotated[int, typer.Option(help="Of the episode and its traffic.")] = FIRST_TEST_SEED,
+    profile: OnProfile = None,
     url: ServerUrl = None,
     save: Annotated[Path | None, typer.Option(help="Save the episode as JSON lines.")] = None,
     hold: Annotated[
@@ -82,8 +83,8 @@ def run(  # noqa: PLR0913  # one argument an option
     as_json: AsJson = False,
 ) -> None:
     """Let one agent play one episode and show how it did."""
-    use_traces_of_environment()
-    spec = shipped_catalogue().get(task)
+    use_folders_of_environment()
+    spec = shipped_catalogue().get(served_on(task, profile))
     asking = Asking(hold, max_decisions, timeout_s, max_completion_tokens, record, replay)
     if dry_run:
         _show_prompts(agent, spec, seed, asking, as_json=as_json)

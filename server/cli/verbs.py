@@ -30,6 +30,9 @@ VERBS: Final = (
     Verb("grade", "server.cli.grade:grade", "The grade of a saved episode."),
     Verb("doctor", "server.cli.doctor:doctor", "Is a server well, and of this version?"),
     Verb("tasks", "server.cli.tasks:tasks", "The tasks and variants that can be played."),
+    Verb(
+        "profiles", "server.cli.profiles:profiles", "The GPU profiles, and how far to trust each."
+    ),
     Verb("agents", "server.cli.agents:agents", "The agents that can play them."),
     Verb("mcp", "server.cli.mcp:mcp", "The environment as MCP tools on stdin and stdout."),
     Verb("trace", "server.cli.trace:trace", "Your own traffic: import, stats, list, fit."),
