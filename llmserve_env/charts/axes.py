@@ -18,19 +18,21 @@ MARGIN_FRACTION: Final = 0.06
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """A map from values to pixels, linear but for y where it is logarithmic.
+    """A map from values to pixels, linear but where an axis is logarithmic.
 
     Attributes:
         box: Where the lines go.
         x_range: Values at the left and right edge.
         y_range: Values at the lower and upper edge; above 0 where y is logarithmic.
         is_log: Whether y is logarithmic; a value below the lower edge is then drawn on it.
+        is_log_x: Whether x is logarithmic; every value of x is then above 0.
     """
 
     box: Box
     x_range: Point
     y_range: Point
     is_log: bool = False
+    is_log_x: bool = False
 
     @staticmethod
     def around(box: Box, *, x_values: Sequence[float], y_values: Sequence[float]) -> Axes:
@@ -42,6 +44,8 @@ class Axes:
     def x_px(self, value: float) -> float:
         """Pixels from the left."""
         low, high = self.x_range
+        if self.is_log_x:
+            value, low, high = math.log(value), math.log(low), math.log(high)
         return self.box.left + (value - low) / (high - low) * (self.box.right - self.box.left)
 
     def y_px(self, value: float) -> float:
