@@ -3,22 +3,24 @@
     uv run python evaluate.py --agent reactive --task all --episodes 20
     uv run python evaluate.py --agent my_module:MyAgent --task bursty_workload --json result.json
     uv run python evaluate.py --agent ppo --task trace:mine:ttft_ms=500
+    uv run python evaluate.py --agent mine:Agent --fail-under bursty_workload=0.45 --junit out.xml
 
 Score: 0.5 is the best constant action, 1 the clairvoyant planner, 0 random actions; a ratio of
 means over the seeds. Variants (`--task variants`) and traces have raw scores only; the best
 constant of a trace is that of the task on whose deployment it is played. Exit status: 1 if an
-agent's score is below `--fail-under`, 2 if the arguments are wrong, 130 if interrupted.
+agent's score is below `--fail-under` (a number for all tasks, TASK=NUMBER for one), 2 if the
+arguments are wrong, 130 if interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,93 +28,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agents.base import Clairvoyant
-from agents.evaluation import EpisodeRecord, jobs_of, make_checked, play
+from agents.choices import split_list, task_ids_of
+from agents.evaluation import EpisodeRecord, jobs_of, play
+from agents.junit import Case, write_junit
+from agents.parallel import add_worker_options, workers_of
 from agents.registry import agent_names
 from agents.result_files import write_json
-from agents.statistics import (
-    Difference,
-    Estimate,
-    interquartile_mean,
-    mean,
-    paired_difference,
-    paired_estimate,
-)
-from agents.tuned_files import constant_for
-from grader.grading import constant_tally
-from grader.references import TaskReference, shipped_references
-from grader.scoring import clipped, score_unclipped
+from agents.statistics import Estimate
 from llmserve_env.errors import InvalidInputError, LLMServeError
 from llmserve_env.splits import SPLITS, split_seeds
-from llmserve_env.tasks import TaskSpec, shipped_catalogue
+from llmserve_env.tasks import shipped_catalogue
 from server.settings import use_folders_of_environment
+from server.summaries import Summary, summarise
 
 BASELINES: Final = ("random", "vllm_default", "heuristic", "best_constant", "reactive")
 PLAIN_WIDTH: Final = 140  # columns where the output is no terminal
 AGENT_WIDTH: Final = 28  # a longer name goes on in the next line
 BELOW, WRONG_ARGUMENTS, INTERRUPTED = 1, 2, 130
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How an agent did on the seeds of one task.
-
-    Attributes:
-        agent: As it was asked for.
-        task_id: Task.
-        sees_future: Whether it was shown the traffic: a bound then, and no rival.
-        score: On the scale of the grader, clipped; its interval too. None on a variant.
-        score_unclipped: The same before clipping.
-        raw: Mean raw score of an episode.
-        interquartile: Mean of the middle half of the raw scores.
-        to_constant: Raw score less that of the best constant action on the same seeds.
-    """
-
-    agent: str
-    task_id: str
-    sees_future: bool
-    score: Estimate | None
-    score_unclipped: float | None
-    raw: Estimate
-    interquartile: Estimate
-    to_constant: Difference
-
-
-def summarise(records: Sequence[EpisodeRecord], agents: Sequence[str]) -> list[Summary]:
-    """One summary per agent, from the records of one task, the same seeds for every agent.
-
-    Raises:
-        InvalidInputError: If the task's anchors or best constant are of another version.
-    """
-    task = shipped_catalogue().get(records[0].task_id)
-    reference = _reference(task)
-    by_agent = {name: [row for row in records if row.agent == name] for name in agents}
-    return [_summary(name, rows, task, reference) for name, rows in by_agent.items()]
-
-
-def _summary(
-    name: str, rows: Sequence[EpisodeRecord], task: TaskSpec, reference: TaskReference | None
-) -> Summary:
-    raw = [row.raw_score for row in rows]
-    version = shipped_catalogue().environment_version
-    best = constant_for(task, version) if reference is None else reference.best_constant
-    # Replayed by the grader, which remembers it: one meaning of 0.5 for all that scores.
-    constant = [constant_tally(task, best, row.seed, row.seed).raw_score for row in rows]
-    score = unclipped = None
-    if reference is not None:
-        scaled = paired_estimate(raw, constant, lambda j, c: score_unclipped(j, c, reference))
-        score = Estimate(*(clipped(value) for value in (scaled.value, scaled.low, scaled.high)))
-        unclipped = scaled.value
-    return Summary(
-        agent=name,
-        task_id=task.task_id,
-        sees_future=isinstance(make_checked(name), Clairvoyant),
-        score=score,
-        score_unclipped=unclipped,
-        raw=mean(raw),
-        interquartile=interquartile_mean(raw),
-        to_constant=paired_difference(raw, constant),
-    )
 
 
 def table_of(task_id: str, summaries: Sequence[Summary], episodes: int) -> Table:
@@ -185,13 +117,13 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         LLMServeError: If an agent, a task or a seed does not exist.
     """
-    task_ids = _task_ids(arguments.tasks)
-    _check_bar(arguments.fail_under, task_ids)
+    task_ids = task_ids_of(arguments.tasks)
+    bars = bars_of(arguments.fail_under, task_ids)
     seeds = split_seeds(arguments.split, arguments.episodes, start=arguments.seed)
     shown = list(dict.fromkeys([*arguments.agents, *arguments.baselines]))
     wanted = jobs_of(shown, task_ids, seeds)
     with episodes_bar(len(wanted)) as advance:
-        records = play(wanted, processes=arguments.jobs, on_episode=advance)
+        records = play(wanted, workers=workers_of(arguments), on_episode=advance)
     summaries = []
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     for task_id in task_ids:
@@ -205,43 +137,90 @@ def run(arguments: argparse.Namespace) -> int:
         summaries += found
     if arguments.json is not None:
         write_json(arguments.json, result_of(arguments, seeds, records, summaries))
-    return _verdict(arguments, summaries)
+    judged = [row for row in summaries if row.agent in arguments.agents]
+    if arguments.junit is not None:
+        cases = [_case(row, records, bars) for row in judged]
+        about = {"split": arguments.split, "seeds": f"{seeds[0]} to {seeds[-1]}"}
+        about["environment_version"] = shipped_catalogue().environment_version
+        write_junit(arguments.junit, cases, about)
+    return _verdict(judged, bars)
 
 
-def _task_ids(names: Sequence[str]) -> list[str]:
-    """The ids that are meant, each once: `all` are the graded tasks, `variants` their variants."""
-    catalogue = shipped_catalogue()
-    groups = {"all": catalogue.tasks, "variants": catalogue.variants}
-    meant = [task for name in names for task in groups.get(name) or (catalogue.get(name),)]
-    return list(dict.fromkeys(task.task_id for task in meant))
+def bars_of(given: Sequence[str], task_ids: Sequence[str]) -> dict[str, float]:
+    """The least score that is asked for on each task; a task without one is left out.
 
+    Args:
+        given: Numbers, which are for all tasks, or TASK=NUMBER; the latter counts more.
+        task_ids: What is played.
 
-def _reference(task: TaskSpec) -> TaskReference | None:
-    """The anchors of a graded task; None for a variant."""
-    if task.variant_of is not None:
-        return None
-    try:
-        return shipped_references().get(task.task_id, shipped_catalogue().environment_version)
-    except ValueError as error:
-        raise InvalidInputError(str(error)) from error
-
-
-def _check_bar(bar: float | None, task_ids: Sequence[str]) -> None:
-    ungraded = [each for each in task_ids if shipped_catalogue().get(each).variant_of is not None]
-    if bar is not None and ungraded:
+    Raises:
+        InvalidInputError: If one is no number from 0 to 1, or is for a task that is not played or
+            has no scores.
+    """
+    for_all: dict[str, float] = {}
+    for_one: dict[str, float] = {}
+    for text in (part for each in given for part in split_list(each)):
+        task_id, is_for_one, number = text.rpartition("=")
+        bar = _bar(number, text)
+        if not is_for_one:
+            for_all = dict.fromkeys(task_ids, bar)
+        elif task_id not in task_ids:
+            raise InvalidInputError(
+                f"--fail-under {text}: {task_id!r} is not played; tasks: {', '.join(task_ids)}"
+            )
+        else:
+            for_one[task_id] = bar
+    bars = for_all | for_one
+    ungraded = [each for each in bars if shipped_catalogue().get(each).variant_of is not None]
+    if ungraded:
         raise InvalidInputError(f"--fail-under is about scores, and {ungraded[0]} is not graded")
+    return bars
 
 
-def _verdict(arguments: argparse.Namespace, summaries: Sequence[Summary]) -> int:
-    bar = float("-inf") if arguments.fail_under is None else arguments.fail_under
-    below = [
-        f"{row.agent} on {row.task_id}: score {row.score.value:.3f} is below {bar:g}"
-        for row in summaries
-        if row.agent in arguments.agents and row.score is not None and row.score.value < bar
-    ]
+def _bar(number: str, text: str) -> float:
+    try:
+        bar = float(number)
+    except ValueError:
+        bar = math.nan
+    if not 0.0 <= bar <= 1.0:
+        raise InvalidInputError(
+            f"--fail-under must be a score from 0 to 1, or TASK=SCORE, got {text!r}"
+        )
+    return bar
+
+
+def _shortfall(row: Summary, bars: Mapping[str, float]) -> str | None:
+    """What is said of an agent whose score is below the bar; None if it is not."""
+    bar = bars.get(row.task_id)
+    if bar is None or row.score is None or row.score.value >= bar:
+        return None
+    return f"{row.agent} on {row.task_id}: score {row.score.value:.3f} is below {bar:g}"
+
+
+def _verdict(judged: Sequence[Summary], bars: Mapping[str, float]) -> int:
+    below = [line for row in judged if (line := _shortfall(row, bars))]
     for line in below:
         print(line, file=sys.stderr)
     return BELOW if below else 0
+
+
+def _case(row: Summary, records: Sequence[EpisodeRecord], bars: Mapping[str, float]) -> Case:
+    """The test in a JUnit report: an agent on a task, against the bar if there is one."""
+    score = "none, a variant has raw scores only"
+    if row.score is not None:
+        score = f"{row.score.value:.4f}, 95 % interval {_interval(row.score, digits=4)}"
+    bar = bars.get(row.task_id)
+    told = [
+        f"score: {score}",
+        f"asked for: {'nothing' if bar is None else f'{bar:g} or more'}",
+        f"raw score: {row.raw.value:.4f}, 95 % interval {_interval(row.raw, digits=4)}",
+    ]
+    told += [
+        f"seed {record.seed}: raw score {record.raw_score:.4f}"
+        for record in records
+        if (record.agent, record.task_id) == (row.agent, row.task_id)
+    ]
+    return Case(row.task_id, row.agent, "\n".join(told), _shortfall(row, bars))
 
 
 @contextmanager
@@ -252,18 +231,6 @@ def episodes_bar(total: int) -> Iterator[Callable[[object], None]]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("episodes", total=total)
         yield lambda _: progress.advance(bar)
-
-
-def split_list(text: str) -> list[str]:
-    """The parts between commas; those inside of braces belong to a constant's JSON."""
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character == "{") - (character == "}")
-        if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts if part.strip()]
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -283,10 +250,17 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="index of the first seed within the split")
     add("--split", choices=SPLITS, default="test")
     add("--baselines", default=",".join(BASELINES), help="names, all or none")
-    add("--jobs", type=_count, default=os.cpu_count() or 1, help="processes")
+    add_worker_options(parser)
     add("--json", type=Path, help="write all results to this file")
     add("--brief", action="store_true", help="leave the episodes out of that file")
-    add("--fail-under", type=float, help="exit with status 1 if an agent scores below")
+    add(
+        "--fail-under",
+        action="append",
+        default=[],
+        metavar="[TASK=]SCORE",
+        help="exit with status 1 if an agent scores below, 0 to 1",
+    )
+    add("--junit", type=Path, help="write a JUnit report to this file, a test per agent and task")
     arguments = parser.parse_args(argv)
     arguments.agents = [name for given in arguments.agent for name in split_list(given)]
     arguments.tasks = split_list(arguments.task)

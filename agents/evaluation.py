@@ -1,27 +1,22 @@
-"""Plays agents over tasks and seeds, in one process or many, and records every episode."""
+"""Plays agents over tasks and seeds, by one worker or many, and records every episode."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import Final
 
 from agents.base import Accountable, Agent
+from agents.parallel import IN_PROCESS, Workers, in_order, open_pool
 from agents.registry import make_agent
 from agents.rollout import Episode, play_episode
 from llmserve_env.errors import InvalidInputError, LLMServeError
 from llmserve_env.gym_env import Episodes
-from llmserve_env.models import MAX_SEED, ServeObservation
+from llmserve_env.models import MAX_SEED, ServeAction, ServeObservation
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
-from llmserve_env.traces import traces_folder, use_traces_folder
 from simulator.environment import ServingEnvironment
 from simulator.reward import TERMS
 from simulator.rng import stream
@@ -73,34 +68,42 @@ def jobs_of(agents: Sequence[str], task_ids: Sequence[str], seeds: Sequence[int]
 def play(
     wanted: Sequence[Job],
     *,
-    processes: int = 1,
+    workers: Workers = IN_PROCESS,
     on_episode: Callable[[EpisodeRecord], None] | None = None,
 ) -> list[EpisodeRecord]:
     """One record per job, in the order of the jobs.
 
-    Every episode has an agent of its own, so the records do not depend on which process plays it.
+    Every episode has an agent of its own, so the records do not depend on who plays it where.
 
     Args:
         wanted: What is played.
-        processes: How many play; 1 plays in this one.
+        workers: Who play; this process if left out.
         on_episode: Called after every episode, in order.
 
     Raises:
         LLMServeError: If an agent or a task does not exist, an agent cannot play a task or does
             what is not allowed, or there is no process to play.
     """
-    if processes < 1:
-        raise InvalidInputError(f"processes must be at least 1, got {processes}")
-    for name, task_id in dict.fromkeys((job.agent, job.task_id) for job in wanted):
-        # Here and not in the middle of the episodes: whoever waits for hours should know now.
-        make_checked(name).reset(shipped_catalogue().get(task_id), 0)
+    check_jobs(wanted)
     records = []
-    with _players(min(processes, len(wanted))) as played:
-        for record in played(wanted):
+    with open_pool(workers, jobs=len(wanted)) as pool:
+        for record in in_order(pool.completed(play_job, wanted)):
             records.append(record)
             if on_episode is not None:
                 on_episode(record)
     return records
+
+
+def check_jobs(wanted: Sequence[Job]) -> None:
+    """See that every agent can play every task that it is asked to, before anything is played.
+
+    Whoever waits for hours should know at once.
+
+    Raises:
+        LLMServeError: If an agent or a task does not exist, or an agent cannot play a task.
+    """
+    for name, task_id in dict.fromkeys((job.agent, job.task_id) for job in wanted):
+        make_checked(name).reset(shipped_catalogue().get(task_id), 0)
 
 
 def make_checked(name: str) -> Agent:
@@ -115,8 +118,26 @@ def make_checked(name: str) -> Agent:
         raise InvalidInputError(f"agent {name!r} cannot be made: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class PlayedJob:
+    """An episode and how it was played.
+
+    Attributes:
+        record: What was reached.
+        actions: The setting that was in force in every window.
+    """
+
+    record: EpisodeRecord
+    actions: tuple[ServeAction, ...]
+
+
 def play_job(job: Job, episodes: Episodes | None = None) -> EpisodeRecord:
-    """The record of one episode.
+    """The record of one episode; arguments and errors as those of `play_whole_job`."""
+    return play_whole_job(job, episodes).record
+
+
+def play_whole_job(job: Job, episodes: Episodes | None = None) -> PlayedJob:
+    """The record of one episode, and its actions.
 
     Args:
         job: What is played by whom.
@@ -128,7 +149,7 @@ def play_job(job: Job, episodes: Episodes | None = None) -> EpisodeRecord:
     """
     shipped_catalogue().get(job.task_id)
     try:
-        return play_with(make_agent(job.agent), job, episodes)
+        return _play(make_agent(job.agent), job, episodes)
     except LLMServeError as error:
         # One class for all of them: the others do not survive the way between processes.
         where = f"{job.agent} on {job.task_id}, seed {job.seed}"
@@ -147,6 +168,10 @@ def play_with(agent: Agent, job: Job, episodes: Episodes | None = None) -> Episo
         LLMServeError: If the task does not exist, or the agent does what is not allowed.
         LanguageModelError: If no action was the agent's own.
     """
+    return _play(agent, job, episodes).record
+
+
+def _play(agent: Agent, job: Job, episodes: Episodes | None) -> PlayedJob:
     task = shipped_catalogue().get(job.task_id)
     tally = _Tally()
     episode = play_episode(
@@ -158,7 +183,8 @@ def play_with(agent: Agent, job: Job, episodes: Episodes | None = None) -> Episo
         on_window=tally.add,
     )
     account = agent.account() if isinstance(agent, Accountable) else {}
-    return _record(job, task, episode, tally.metrics(task.windows) | account)
+    record = _record(job, task, episode, tally.metrics(task.windows) | account)
+    return PlayedJob(record, tuple(window.config for window in episode.windows))
 
 
 def agent_seed_of(seed: int) -> int:
@@ -199,34 +225,3 @@ def _record(job: Job, task: TaskSpec, episode: Episode, metrics: dict[str, float
 def _environment() -> ServingEnvironment:
     """The one environment of this process: its buffers serve every episode."""
     return ServingEnvironment()
-
-
-Player = Callable[[Sequence[Job]], Iterator[EpisodeRecord]]
-
-
-@contextmanager
-def _players(processes: int) -> Iterator[Player]:
-    """What plays jobs in order; on the way out of a failure or an interrupt, at once."""
-    if processes <= 1:
-        yield lambda jobs: map(play_job, jobs)
-        return
-    # Spawned, not forked: a forked child of a threaded process may wait for ever.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_start_child, initargs=(traces_folder(),)
-    )
-    before = set(multiprocessing.active_children())
-    try:
-        yield lambda jobs: pool.map(play_job, jobs)
-    except BaseException:
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def _start_child(traces: Path) -> None:
-    """Look for traces where the parent does; leave Ctrl-C to it, which ends its children."""
-    use_traces_folder(traces)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

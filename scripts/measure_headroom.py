@@ -3,18 +3,16 @@
     uv run python -m scripts.measure_headroom [--episodes 64] [--jobs 2]
     uv run python -m scripts.measure_headroom --check
 
-A run that was killed goes on where it stopped: episodes are kept under .cache until a source of the
-simulator, the tasks or the agents changes. `--check` is for continuous
-integration: the stored numbers must be of this version, leave room, and be what is played today.
+A run that was killed goes on where it stopped: episodes are kept under .cache until the simulator,
+a task, an agent or its weights change. `--check` is for continuous integration: the stored numbers
+must be of this version, leave room, and be what is played today.
 Exit status 1 if a gate is missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,6 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from agents.evaluation import EpisodeRecord, Job, jobs_of, play
+from agents.fingerprints import sources_digest
+from agents.kept_rows import KeptRows
+from agents.parallel import Workers, add_worker_options, workers_of
 from agents.registry import agent_entry, agent_names, make_agent
 from agents.result_files import write_json, write_text
 from evaluate import episodes_bar
@@ -52,69 +53,28 @@ CHECKED_AGENTS: Final = (CONSTANT, REACTIVE)
 CHECKED_SEEDS: Final = 3
 # Another processor may round the last bits otherwise.
 TOLERANCE: Final = 1e-9
-SOURCE_FOLDERS: Final = ("llmserve_env", "simulator", "agents")
-SOURCE_ENDINGS: Final = (".py", ".toml", ".json", ".npz", ".parquet")
 
 
-def sources_digest() -> str:
-    """A name for the content of all that a result depends on."""
-    digest = hashlib.blake2s(digest_size=8)
-    for folder in SOURCE_FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in SOURCE_ENDINGS:
-                digest.update(f"{path.relative_to(ROOT)}\n".encode())
-                digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-class RecordFile:
-    """Records kept on disk, one line of JSON each, so that nothing is played twice."""
-
-    def __init__(self, path: Path) -> None:
-        """Read what is there; a line that was cut off when a run was killed is left out."""
-        self._path = path
-        self._known: dict[Job, EpisodeRecord] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-                if line.endswith("\n"):
-                    self._remember(EpisodeRecord(**json.loads(line)))
-        # Written anew, because whatever is appended to a cut line is lost with it.
-        rows = self._known.values()
-        write_text(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
-
-    def add(self, record: EpisodeRecord) -> None:
-        """Keep a record."""
-        self._remember(record)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(record)) + "\n")
-
-    def missing(self, wanted: Sequence[Job]) -> list[Job]:
-        """The jobs that have no record yet."""
-        return [job for job in wanted if job not in self._known]
-
-    def records(self, wanted: Sequence[Job]) -> list[EpisodeRecord]:
-        """The records of these jobs, in their order."""
-        return [self._known[job] for job in wanted]
-
-    def _remember(self, record: EpisodeRecord) -> None:
-        self._known[Job(record.agent, record.task_id, record.seed)] = record
+def kept_records(path: Path) -> KeptRows[Job]:
+    """Records kept on disk, so that nothing is played twice."""
+    return KeptRows(path, lambda row: Job(row["agent"], row["task_id"], row["seed"]))
 
 
 def measure(
-    agents: Sequence[str], seeds: Sequence[int], *, processes: int, kept: RecordFile
+    agents: Sequence[str], seeds: Sequence[int], *, workers: Workers, kept: KeptRows[Job]
 ) -> dict[str, Any]:
     """All results, ready for JSON; only what is not kept yet is played."""
     catalogue = shipped_catalogue()
     task_ids = [task.task_id for task in catalogue.tasks]
-    missing = kept.missing(jobs_of(agents, task_ids, seeds))
+    missing = [job for job in jobs_of(agents, task_ids, seeds) if job not in kept]
 
     with episodes_bar(len(missing)) as advance:
 
         def keep(record: EpisodeRecord) -> None:
-            kept.add(record)
+            kept.add(asdict(record))
             advance(record)
 
-        play(missing, processes=processes, on_episode=keep)
+        play(missing, workers=workers, on_episode=keep)
     return {
         "environment_version": catalogue.environment_version,
         "split": SPLIT,
@@ -125,7 +85,9 @@ def measure(
         },
         "tasks": {
             task.task_id: task_results(
-                kept.records(jobs_of(agents, [task.task_id], seeds)), agents, windows=task.windows
+                [EpisodeRecord(**kept[job]) for job in jobs_of(agents, [task.task_id], seeds)],
+                agents,
+                windows=task.windows,
             )
             for task in catalogue.tasks
         },
@@ -187,17 +149,17 @@ def main(argv: Sequence[str]) -> int:
     """0 if every gate is met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=int, default=LEAST_EPISODES, help="test seeds per task")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    add_worker_options(parser)
     parser.add_argument("--check", action="store_true", help="check the stored results only")
     arguments = parser.parse_args(argv)
     if arguments.check:
         return verdict(check(read_results()))
     if arguments.episodes < LEAST_EPISODES:
         parser.error(f"--episodes must be at least {LEAST_EPISODES}, got {arguments.episodes}")
-    kept = RecordFile(CACHE / sources_digest() / "records.jsonl")
     agents = agent_names()
     seeds = split_seeds(SPLIT, arguments.episodes)
-    results = measure(agents, seeds, processes=arguments.jobs, kept=kept)
+    with kept_records(CACHE / sources_digest() / "records.jsonl") as kept:
+        results = measure(agents, seeds, workers=workers_of(arguments), kept=kept)
     write_json(RESULTS, results)
     descriptions = {name: agent_entry(name).description for name in agents}
     write_text(REPORT, page(results, descriptions, designs=DESIGNS))

@@ -9,7 +9,6 @@ tuned or trained on its task. No planner is played, so there are raw scores and 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from agents.evaluation import EpisodeRecord, Job, play
+from agents.parallel import Workers, add_worker_options, workers_of
 from agents.result_files import write_json, write_text
 from agents.statistics import mean, paired_difference
 from agents.tuned_files import constant_for
@@ -59,7 +59,7 @@ def agents_on(task: TaskSpec, catalogue: Catalogue) -> dict[str, str]:
     return constants | {name: name for name in REGISTERED}
 
 
-def measure(catalogue: Catalogue, seeds: Sequence[int], *, processes: int) -> dict[str, Any]:
+def measure(catalogue: Catalogue, seeds: Sequence[int], *, workers: Workers) -> dict[str, Any]:
     """All results, ready for JSON.
 
     Raises:
@@ -72,7 +72,7 @@ def measure(catalogue: Catalogue, seeds: Sequence[int], *, processes: int) -> di
     }
     jobs = [job for group in wanted.values() for job in group]
     with episodes_bar(len(jobs)) as advance:
-        records = dict(zip(jobs, play(jobs, processes=processes, on_episode=advance), strict=True))
+        records = dict(zip(jobs, play(jobs, workers=workers, on_episode=advance), strict=True))
     return {
         "environment_version": catalogue.environment_version,
         "split": SPLIT,
@@ -136,12 +136,12 @@ def main(argv: Sequence[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--episodes", type=int, default=USUAL_EPISODES, help="seeds per variant")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    add_worker_options(parser)
     arguments = parser.parse_args(argv)
     if arguments.episodes < LEAST_EPISODES:
         parser.error(f"--episodes must be at least {LEAST_EPISODES}, got {arguments.episodes}")
     seeds = split_seeds(SPLIT, arguments.episodes)
-    results = measure(shipped_catalogue(), seeds, processes=arguments.jobs)
+    results = measure(shipped_catalogue(), seeds, workers=workers_of(arguments))
     write_json(RESULTS, results)
     write_text(REPORT, page(results))
     print(f"wrote {REPORT} and {RESULTS}; python -m scripts.write_readme_tables takes them over")

@@ -30,6 +30,7 @@ from agents.knobs import (
     clip_cap,
     clip_kv,
 )
+from agents.parallel import add_worker_options, workers_of
 from agents.tuned_files import (
     BestConstants,
     Choice,
@@ -198,7 +199,7 @@ def main() -> None:
     parser.add_argument("--task", default="all", help="a task's or variant's id, all or variants")
     parser.add_argument("--candidates", type=int, default=512, help="actions that are drawn")
     parser.add_argument("--times-seeds", type=int, default=1, help="times the usual seeds")
-    parser.add_argument("--processes", type=int, default=2)
+    add_worker_options(parser, processes_option="--processes")
     arguments = parser.parse_args()
     catalogue = shipped_catalogue()
     groups = {"all": catalogue.tasks, "variants": catalogue.variants}
@@ -206,7 +207,7 @@ def main() -> None:
     search_tasks(
         BestConstants if tasks[0].variant_of is None else VariantConstants,
         tasks,
-        processes=arguments.processes,
+        workers=workers_of(arguments),
         search=lambda workers, task: search(
             workers,
             task,

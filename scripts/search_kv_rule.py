@@ -18,6 +18,7 @@ import numpy as np
 from agents.knobs import KnobMenu
 from agents.kv_rule import levels_of
 from agents.kv_rule_parameters import KvRuleParameters
+from agents.parallel import add_worker_options, workers_of
 from agents.ppo.actions import KV, ActionReader
 from agents.ppo.fleet import Lanes, Seeds
 from agents.tuned_files import Choice, Provenance, TunedKvRules, constant_for
@@ -134,11 +135,11 @@ def main() -> None:
     """Search, print what was found, and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", default="all", help="a task's id, or all")
-    parser.add_argument("--processes", type=int, default=2)
+    add_worker_options(parser, processes_option="--processes")
     arguments = parser.parse_args()
     catalogue = shipped_catalogue()
     tasks = catalogue.tasks if arguments.task == "all" else (catalogue.get(arguments.task),)
-    search_tasks(TunedKvRules, tasks, processes=arguments.processes, search=search)
+    search_tasks(TunedKvRules, tasks, workers=workers_of(arguments), search=search)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from scipy.stats import qmc
 
 from agents.knobs import KnobMenu
+from agents.parallel import add_worker_options, workers_of
 from agents.reactive import ReactiveAgent
 from agents.reactive_parameters import (
     BOUNDS,
@@ -226,7 +227,7 @@ def main() -> None:
     parser.add_argument("--task", default="all", help="a graded task's id, or all")
     parser.add_argument("--budget", type=int, default=3_000_000, help="simulated windows per task")
     parser.add_argument("--seed", type=int, default=0, help="of the search, not of the traffic")
-    parser.add_argument("--processes", type=int, default=2)
+    add_worker_options(parser, processes_option="--processes")
     arguments = parser.parse_args()
     catalogue = shipped_catalogue()
     tasks = [task for task in catalogue.tasks if arguments.task in ("all", task.task_id)]
@@ -235,7 +236,7 @@ def main() -> None:
     search_tasks(
         TunedReactive,
         tasks,
-        processes=arguments.processes,
+        workers=workers_of(arguments),
         search=lambda workers, task: tune(
             workers, task, budget=arguments.budget, seed=arguments.seed
         ),

@@ -3,6 +3,7 @@ import multiprocessing
 import pytest
 
 from agents.evaluation import Job, agent_seed_of, jobs_of, play, play_job
+from agents.parallel import Workers
 from llmserve_env.errors import InactiveActionError, InvalidInputError, UnknownTaskError
 from llmserve_env.models import ServeAction
 from simulator.environment import ServingEnvironment
@@ -59,7 +60,7 @@ def test_an_agent_plays_a_seed_alike_whatever_was_played_before():
 def test_two_processes_play_as_one_does():
     jobs = jobs_of(["random", "aimd"], ["static_workload"], [2_000_000, 2_000_001])
 
-    assert play(jobs, processes=2) == play(jobs)
+    assert play(jobs, workers=Workers(2)) == play(jobs)
 
 
 @pytest.mark.slow
@@ -67,7 +68,7 @@ def test_an_agent_that_breaks_the_rules_in_another_process_is_named():
     jobs = [Job(f"{HERE}:StrayAgent", "static_workload", seed) for seed in (2_000_000, 2_000_001)]
 
     with pytest.raises(InvalidInputError, match=r"seed 2000000: .*speculation_depth"):
-        play(jobs, processes=2)
+        play(jobs, workers=Workers(2))
 
     assert multiprocessing.active_children() == []
 
@@ -109,7 +110,7 @@ def test_what_cannot_be_played_is_refused_before_anything_is(job, error):
 
 def test_no_process_at_all_is_refused():
     with pytest.raises(InvalidInputError, match="got 0"):
-        play([], processes=0)
+        play([], workers=Workers(0))
 
 
 def test_the_seed_of_an_agent_does_not_tell_that_of_the_traffic():

@@ -1,44 +1,20 @@
 import json
+from dataclasses import asdict
 
 import pytest
 
-from agents.evaluation import Job, jobs_of, play
+from agents.evaluation import jobs_of, play
+from agents.parallel import Workers
 from llmserve_env.tasks import shipped_catalogue
 from scripts import measure_headroom
-from scripts.measure_headroom import RecordFile, check, main, measure, read_results, sources_digest
+from scripts.measure_headroom import check, kept_records, main, measure, read_results
 from tests.headroom_results import record, results
-
-JOBS = [Job("a", "t", 1), Job("a", "t", 2)]
-
-
-def test_kept_records_come_back_as_they_were(tmp_path):
-    kept = RecordFile(tmp_path / "new" / "records.jsonl")
-    kept.add(record("a", "t", 2, 0.1))
-
-    again = RecordFile(tmp_path / "new" / "records.jsonl")
-
-    assert again.missing(JOBS) == [Job("a", "t", 1)]
-    assert again.records([Job("a", "t", 2)]) == [record("a", "t", 2, 0.1)]
-
-
-def test_a_line_that_was_cut_off_is_played_again(tmp_path):
-    path = tmp_path / "records.jsonl"
-    RecordFile(path).add(record("a", "t", 1, 0.1))
-    path.write_text(path.read_text() + '{"agent": "a", "ta')
-
-    kept = RecordFile(path)
-    kept.add(record("a", "t", 2, 0.2))
-
-    assert RecordFile(path).missing(JOBS) == []
 
 
 def test_only_what_is_missing_is_played(tmp_path, monkeypatch):
-    kept = RecordFile(tmp_path / "records.jsonl")
     agents, seeds = ["best_constant", "reactive"], [2_000_000, 2_000_001]
     task_ids = [task.task_id for task in shipped_catalogue().tasks]
     wanted = jobs_of(agents, task_ids, seeds)
-    for job in wanted[:-1]:
-        kept.add(record(job.agent, job.task_id, job.seed, 0.5))
     played = []
 
     def remember(jobs, **options):
@@ -46,15 +22,14 @@ def test_only_what_is_missing_is_played(tmp_path, monkeypatch):
         return play(jobs, **options)
 
     monkeypatch.setattr(measure_headroom, "play", remember)
-    found = measure(agents, seeds, processes=1, kept=kept)
+    with kept_records(tmp_path / "records.jsonl") as kept:
+        for job in wanted[:-1]:
+            kept.add(asdict(record(job.agent, job.task_id, job.seed, 0.5)))
+        found = measure(agents, seeds, workers=Workers(), kept=kept)
 
-    assert played == [wanted[-1]]
-    assert found["tasks"]["static_workload"]["reactive"]["raw_scores"] == [0.5, 0.5]
-    assert RecordFile(tmp_path / "records.jsonl").missing(wanted) == []
-
-
-def test_the_digest_of_the_sources_is_always_the_same():
-    assert sources_digest() == sources_digest()
+        assert played == [wanted[-1]]
+        assert found["tasks"]["static_workload"]["reactive"]["raw_scores"] == [0.5, 0.5]
+        assert all(job in kept for job in wanted)
 
 
 def played_truly(found):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from agents.parallel import Workers
 from agents.tuned_files import constant_for
 from llmserve_env.tasks import shipped_catalogue
 from scripts import measure_variants
@@ -33,7 +34,7 @@ def test_the_constant_of_the_task_plays_beside_the_variants_own():
 def test_the_results_hold_every_agent_on_the_same_seeds(few):
     seeds = [2_000_000, 2_000_001]
 
-    found = measure(few, seeds, processes=1)
+    found = measure(few, seeds, workers=Workers())
 
     variant = found["variants"]["static_azure_conv"]
     assert found["seeds"] == seeds

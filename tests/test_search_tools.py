@@ -1,5 +1,6 @@
 import pytest
 
+from agents.parallel import Workers
 from scripts.search_tools import crew
 from tests.builders import task
 
@@ -10,7 +11,7 @@ def halve(_task, _seeds, candidate):
 
 @pytest.mark.slow
 def test_a_crew_scores_in_order_and_counts_windows():
-    with crew(2) as workers:
+    with crew(Workers(2)) as workers:
         scores = workers.scores(halve, task(windows=10), (0, 1, 2), list(range(20)), label="x")
 
     assert scores == [0.5 * number for number in range(20)]

@@ -34,6 +34,8 @@ VERBS: Final = (
         "profiles", "server.cli.profiles:profiles", "The GPU profiles, and how far to trust each."
     ),
     Verb("agents", "server.cli.agents:agents", "The agents that can play them."),
+    Verb("bench", "server.cli.bench:bench", "Agents x tasks x seeds, compared as papers do."),
+    Verb("validate", "server.cli.validate:validate", "Executes a submission's actions again."),
     Verb("mcp", "server.cli.mcp:mcp", "The environment as MCP tools on stdin and stdout."),
     Verb("trace", "server.cli.trace:trace", "Your own traffic: import, stats, list, fit."),
     Verb("autopilot", "server.cli.autopilot:autopilot", "A policy runs a live vLLM server."),
