@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -177,3 +178,49 @@ def test_a_language_model_without_a_decision_of_its_own_has_no_score(monkeypatch
 
     assert status == 2
     assert "decisions was the model's own" in capsys.readouterr().err
+
+
+def test_a_bar_may_be_for_one_task_or_for_all():
+    tasks = ["static_workload", "bursty_workload"]
+
+    assert evaluate.bars_of(["0.4"], tasks) == {"static_workload": 0.4, "bursty_workload": 0.4}
+    assert evaluate.bars_of(["bursty_workload=0.45"], tasks) == {"bursty_workload": 0.45}
+    assert evaluate.bars_of(["bursty_workload=0.3, 0.5", "static_workload=0.2"], tasks) == {
+        "static_workload": 0.2,
+        "bursty_workload": 0.3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("bar", "message"),
+    [
+        ("half", "must be a score from 0 to 1, or TASK=SCORE, got 'half'"),
+        ("nan", "got 'nan'"),
+        ("1.5", "got '1.5'"),
+        ("static_workload=", "got 'static_workload='"),
+        ("bursty_workload=0.5", "'bursty_workload' is not played; tasks: static_workload"),
+        ("=0.5", "'' is not played"),
+    ],
+)
+def test_a_bar_that_makes_no_sense_is_refused_before_anything_is_played(bar, message, capsys):
+    status = evaluate.main(["--agent", "aimd", *QUICK, "--fail-under", bar])
+
+    assert status == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_report_for_ci_has_a_test_for_each_agent_and_task(tmp_path):
+    report = tmp_path / "report.xml"
+    agents = ["--agent", "best_constant,random", *QUICK]
+
+    status = evaluate.main([*agents, "--fail-under", "static_workload=0.5", "--junit", str(report)])
+
+    suite = ElementTree.fromstring(report.read_bytes()).find("testsuite")
+    best, worst = suite.findall("testcase")
+    assert status == 1
+    assert suite.get("name") == "static_workload"
+    assert (best.get("name"), worst.get("name")) == ("best_constant", "random")
+    assert best.find("failure") is None
+    assert "score: 0.5000, 95 % interval 0.5000 to 0.5000" in best.find("system-out").text
+    assert "is below 0.5" in worst.find("failure").get("message")
+    assert "seed 2000001: raw score" in worst.find("system-out").text

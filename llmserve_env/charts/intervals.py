@@ -12,7 +12,7 @@ from llmserve_env.charts.styles import INK, look_of
 from llmserve_env.charts.svg import Box, as_text, figure_element, line_element, text
 
 LABELS_PX, PANEL_PX, GAP_PX, ROW_PX, HEAD_PX, FOOT_PX = 170.0, 210.0, 26.0, 24.0, 74.0, 34.0
-MOST_TICKS: Final = 5
+MOST_TICKS: Final = 7
 ROOM: Final = 0.05
 WIDTH_PX, RADIUS_PX = 3.0, 4.5
 GRID: Final = {"stroke": "#E2E2E2", "stroke-width": "1"}
