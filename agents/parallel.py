@@ -22,6 +22,7 @@ from typing import Final, Literal, Protocol, TypeVar, get_args
 
 from llmserve_env.errors import InvalidInputError, LLMServeError
 from llmserve_env.traces import traces_folder, use_traces_folder
+from simulator.profile_files import profiles_folder, use_profiles_folder
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,6 +57,24 @@ class Workers:
 
 
 IN_PROCESS: Final = Workers()
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where imported traces and the user's GPU profiles lie."""
+
+    traces: Path
+    profiles: Path
+
+    @staticmethod
+    def here() -> Folders:
+        """Those of this process."""
+        return Folders(traces_folder(), profiles_folder())
+
+    def use(self) -> None:
+        """Look there in this process, too."""
+        use_traces_folder(self.traces)
+        use_profiles_folder(self.profiles)
 
 
 class Pool(Protocol):
@@ -200,7 +219,7 @@ class _Processes:
         # Spawned, not forked: a forked child of a threaded process may wait for ever.
         context = multiprocessing.get_context("spawn")
         return ProcessPoolExecutor(
-            self._count, mp_context=context, initializer=_start_child, initargs=(traces_folder(),)
+            self._count, mp_context=context, initializer=_start_child, initargs=(Folders.here(),)
         )
 
     def _replace(self) -> None:
@@ -213,9 +232,9 @@ class _Processes:
             child.terminate()
 
 
-def _start_child(traces: Path) -> None:
-    """Look for traces where the parent does; leave Ctrl-C to it, which ends its children."""
-    use_traces_folder(traces)
+def _start_child(folders: Folders) -> None:
+    """Look for files where the parent does; leave Ctrl-C to it, which ends its children."""
+    folders.use()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -15,9 +15,8 @@ from types import ModuleType
 from typing import Any, Final, TypeVar
 
 from agents.fingerprints import sources_digest
-from agents.parallel import WorkersLostError
+from agents.parallel import Folders, WorkersLostError
 from llmserve_env.errors import InvalidInputError
-from llmserve_env.traces import traces_folder, use_traces_folder
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,12 +34,12 @@ class Setting:
     Attributes:
         digest: Of the sources that results depend on.
         folder: Where relative paths start, if the worker's machine has it.
-        traces: Folder of imported traces, likewise.
+        folders: Of traces and profiles, likewise.
     """
 
     digest: str
     folder: Path
-    traces: Path
+    folders: Folders
 
 
 class RayPool:
@@ -49,7 +48,7 @@ class RayPool:
     def __init__(self, ray: ModuleType) -> None:
         """Take the connected module."""
         self._ray: Any = ray
-        self._setting = Setting(sources_digest(), Path.cwd(), traces_folder())
+        self._setting = Setting(sources_digest(), Path.cwd(), Folders.here())
         self._task = ray.remote(num_cpus=1, max_retries=RETRIES)(_play_on_worker)
 
     def completed(
@@ -141,4 +140,4 @@ def _prepare(setting: Setting) -> None:
         )
     if setting.folder.is_dir():
         os.chdir(setting.folder)
-    use_traces_folder(setting.traces)
+    setting.folders.use()
