@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, trim_mean
 
@@ -71,6 +71,7 @@ def test_a_profile_says_which_share_is_above():
     )
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1.0, 1.0), min_size=4, max_size=4), st.floats(0.001, 0.5))
 def test_every_aggregate_follows_scores_that_all_rise(values, rise):
     rows = np.array(values).reshape(1, 2, 2)
