@@ -31,6 +31,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PICTURE: Final = ROOT / "docs" / "web" / "compare.png"
 DESKTOP_PX, PHONE_PX = (1180, 1000), (400, 860)
 TABS: Final = ("Compare agents", "Take the wheel", "Why?", "Fidelity")
+PLAYGROUND: Final = "Playground"
 PATIENCE_S: Final = 300.0
 SETTLE_S: Final = 1.5
 FLAGS: Final = (
@@ -57,7 +58,7 @@ def server() -> Iterator[str]:
     process = subprocess.Popen([sys.executable, "-m", "server.app"], cwd=ROOT, env=environ)
     url = f"http://127.0.0.1:{port}"
     try:
-        _until(lambda: _answers(url))
+        until(lambda: _answers(url))
         yield url
     finally:
         process.terminate()
@@ -93,7 +94,7 @@ def take_picture_of_readme(driver: Any, url: str) -> None:
     """Run a comparison and leave its picture in docs/web."""
     _open(driver, url, theme="light", size_px=DESKTOP_PX)
     driver.find_element("id", "compare-run").click()
-    _until(lambda: "Done:" in driver.find_element("id", "compare-status").text)
+    until(lambda: "Done:" in driver.find_element("id", "compare-status").text)
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     _shoot(driver, PICTURE, DESKTOP_PX[0])
 
@@ -116,6 +117,10 @@ def take_all(driver: Any, url: str, folder: Path) -> None:
             _resize(driver, size_px)
             _shoot(driver, folder / f"{name}_{plain}.png", size_px[0])
             _resize(driver, size_px)
+        _choose(driver, PLAYGROUND)
+        _press(driver, "Reset")
+        until(partial(_says, driver, None, "Best constant found"))
+        _shoot(driver, folder / f"{name}_{PLAYGROUND.lower()}.png", size_px[0])
 
 
 def main() -> int:
@@ -134,20 +139,27 @@ def main() -> int:
 def _drive(driver: Any) -> None:
     """Start the episode at the wheel and play some windows."""
     driver.find_element("id", "wheel-start").click()
-    _until(lambda: "200 windows" in driver.find_element("id", "wheel-status").text)
+    until(lambda: "200 windows" in driver.find_element("id", "wheel-status").text)
     for played in (10, 20, 30, 40):
         driver.find_element("id", "wheel-ten").click()
-        _until(partial(_says, driver, "wheel-status", f"Window {played} "))
+        until(partial(_says, driver, "wheel-status", f"Window {played} "))
 
 
-def _says(driver: Any, element_id: str, words: str) -> bool:
-    return words in driver.find_element("id", element_id).text
+def _says(driver: Any, element_id: str | None, words: str) -> bool:
+    """Whether an element, or the whole page, shows the words."""
+    by, name = ("tag name", "body") if element_id is None else ("id", element_id)
+    return words in driver.find_element(by, name).text
+
+
+def _press(driver: Any, label: str) -> None:
+    buttons = driver.find_elements("tag name", "button")
+    next(button for button in buttons if button.text.strip() == label).click()
 
 
 def _open(driver: Any, url: str, *, theme: str, size_px: tuple[int, int]) -> None:
     _resize(driver, size_px)
     driver.get(f"{url}/web/?__theme={theme}")
-    _until(lambda: driver.find_element("id", "compare-run").is_displayed())
+    until(lambda: driver.find_element("id", "compare-run").is_displayed())
     time.sleep(SETTLE_S)
 
 
@@ -179,7 +191,7 @@ def _shoot(driver: Any, path: Path, width: int) -> None:
     driver.save_screenshot(str(path))
 
 
-def _until(is_so: Callable[[], bool]) -> None:
+def until(is_so: Callable[[], bool], *, every_s: float = 0.2) -> None:
     """Wait until it is so; what fails meanwhile is not there yet.
 
     Raises:
@@ -195,7 +207,7 @@ def _until(is_so: Callable[[], bool]) -> None:
                 return
         except WebDriverException:
             pass
-        time.sleep(0.2)
+        time.sleep(every_s)
     raise TimeoutError(f"the page did not come to it within {PATIENCE_S:.0f} s")
 
 

@@ -1,4 +1,4 @@
-"""Writes the tables of README.md from result files, between markers.
+"""Writes the scores in README.md, and what variants say, from result files between markers.
 
     uv run python -m scripts.write_readme_tables --play 100 [--jobs 2]    # evaluate.py, then write
     uv run python -m scripts.write_readme_tables                          # write
@@ -25,7 +25,7 @@ from llmserve_env.errors import InvalidInputError
 from llmserve_env.tasks import shipped_catalogue
 from scripts.measure_variants import RESULTS as VARIANTS
 from scripts.measure_variants import ROOT
-from scripts.variants_report import OWN_CONSTANT, TASK_CONSTANT, bracketed, verdict
+from scripts.variants_report import bracketed, verdict
 
 README: Final = ROOT / "README.md"
 SCORES: Final = ROOT / "docs" / "results" / "scores.json"
@@ -42,8 +42,7 @@ AGENTS: Final = (
 HEADINGS: Final = {
     "vllm_default": "vLLM's defaults",
     "heuristic": "heuristic",
-    OWN_CONSTANT: "best constant",
-    TASK_CONSTANT: "task's best constant",
+    "best_constant": "best constant",
     "reactive": "reactive, tuned",
     "kv_rule": "KV rule, tuned",
     "ppo": "PPO",
@@ -74,21 +73,14 @@ def scores_block(results: dict[str, Any]) -> Iterator[str]:
 
 
 def variants_block(results: dict[str, Any]) -> Iterator[str]:
-    """The table of the variants, line by line, and what it says about the learnt policies.
+    """What the variants say about the learnt policies, line by line.
 
     Args:
         results: As measure_variants.py writes them.
     """
-    yield (
-        f"Raw score of each variant's own best constant on {len(results['seeds'])} test seeds, and "
-        f"the others' differences to it, paired by seed, 95 % intervals:"
-    )
-    yield ""
-    agents = list(next(iter(results["variants"].values()))["agents"])
-    yield from _header(agents)
-    for task_id, variant in results["variants"].items():
-        cells = [_difference(name, variant["agents"][name]) for name in agents]
-        yield f"| `{task_id}` | {' | '.join(cells)} |"
+    count, seeds = len(results["variants"]), len(results["seeds"])
+    page = "[docs/variants.md](docs/variants.md)"
+    yield f"On {count} variants of the tasks, {seeds} test seeds each ({page}):"
     yield ""
     yield from verdict(results)
 
@@ -96,14 +88,6 @@ def variants_block(results: dict[str, Any]) -> Iterator[str]:
 def _header(agents: Sequence[str]) -> Iterator[str]:
     yield f"| | {' | '.join(HEADINGS[name] for name in agents)} |"
     yield f"|---|{'---|' * len(agents)}"
-
-
-def _difference(name: str, found: dict[str, Any]) -> str:
-    if name == OWN_CONSTANT:
-        return f"{found['raw_mean']['value']:.3f}"
-    if name in WITH_INTERVAL:
-        return bracketed(found["to_best_constant"], digits=3, sign="+")
-    return f"{found['to_best_constant']['value']:+.3f}"
 
 
 def filled(readme: str, name: str, lines: Iterator[str]) -> str:

@@ -42,11 +42,11 @@ def test_a_table_of_scores_has_a_row_per_task_and_intervals_of_what_is_learnt():
     ]
 
 
-def test_a_table_of_variants_has_differences_and_names_the_failures():
+def test_the_lines_about_variants_lead_to_their_page_and_name_the_failures():
     lines = list(variants_block(results(one={}, two={"ppo": -0.1})))
 
-    assert lines[2].startswith("| | best constant | task's best constant | vLLM's defaults |")
-    assert lines[4].startswith("| `one` | 0.700 | -0.100 | -0.300 | -0.200 | +0.050 [")
+    assert lines[0].startswith("On 2 variants of the tasks, ")
+    assert "(docs/variants.md)" in lines[0]
     assert (
         "- `ppo` lies above the variant's own best constant on 1 of 2; below it on `two`." in lines
     )
@@ -60,7 +60,7 @@ def test_writing_fills_the_markers_and_leaves_the_rest(files):
     readme = (files / "README.md").read_text()
     assert main(["--check"]) == 0
     assert readme.startswith("# Title\n<!-- scores:begin -->\nScore on 64 test seeds")
-    assert "\n<!-- scores:end -->\nbetween\n<!-- variants:begin -->\nRaw score of" in readme
+    assert "\n<!-- scores:end -->\nbetween\n<!-- variants:begin -->\nOn 1 variants of" in readme
     assert readme.endswith("<!-- variants:end -->\nend\n")
     assert "old" not in readme
 
