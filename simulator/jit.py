@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -28,6 +31,9 @@ def cache_directory() -> Path | None:
     Numba invalidates a cached function when its own file changes, but not when a function that it
     calls changes in another file. The directory's name is therefore a digest of all kernel files
     and of what they work on.
+
+    Numba reads only where it can write. Compiled code that lies where nothing can be written, as in
+    an image whose root is read-only, is therefore copied to a folder of this process.
     """
     digest = hashlib.blake2s(digest_size=8)
     arrays = (_HERE / "state.py", _HERE / "outcome.py")
@@ -35,12 +41,27 @@ def cache_directory() -> Path | None:
         digest.update(path.read_bytes())
     configured = _NUMBA_CONFIG.CACHE_DIR
     roots = [Path(configured)] if configured else []
-    roots += [_HERE / "__pycache__" / "kernel", Path.home() / ".cache" / "llmserve"]
+    roots.append(_HERE / "__pycache__" / "kernel")
+    # Not Path.home(): a container's user may have none.
+    home = os.path.expanduser("~")
+    roots += [Path(home) / ".cache" / "llmserve"] if os.path.isabs(home) else []
     for root in roots:
         directory = root / digest.hexdigest()
         if _can_write(directory):
             return directory
+        if directory.is_dir() and (copy := _copied(directory)):
+            return copy
     return None
+
+
+def _copied(directory: Path) -> Path | None:
+    """A copy that lives as long as the process, or None where there is no room for one."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="llmserve-kernel-"))
+    except OSError:
+        return None
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(shutil.copytree(directory, folder / directory.name))
 
 
 def _can_write(directory: Path) -> bool:

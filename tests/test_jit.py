@@ -10,7 +10,11 @@ ROOT = Path(__file__).parents[1]
 
 def cache_directory(environment: dict[str, str]) -> str:
     """What a fresh process says its cache directory is."""
-    command = "from simulator.jit import cache_directory; print(cache_directory())"
+    return run("from simulator.jit import cache_directory; print(cache_directory())", environment)
+
+
+def run(command: str, environment: dict[str, str]) -> str:
+    """What a fresh process prints."""
     process = subprocess.run(
         [sys.executable, "-c", command],
         cwd=ROOT,
@@ -42,3 +46,41 @@ def test_a_place_that_cannot_be_written_is_passed_over(tmp_path: Path) -> None:
     directory = Path(cache_directory({"NUMBA_CACHE_DIR": str(blocked)}))
 
     assert not directory.is_relative_to(blocked)
+
+
+READ_ONLY = """
+import tempfile
+make_file = tempfile.TemporaryFile
+def refuse(dir):
+    if str(dir).startswith({folder!r}):
+        raise PermissionError(dir)
+    return make_file(dir=dir)
+tempfile.TemporaryFile = refuse
+from simulator.jit import cache_directory
+print(cache_directory(), *(path.name for path in cache_directory().iterdir()))
+"""
+
+
+def test_compiled_code_that_lies_where_nothing_can_be_written_is_used_from_a_copy(
+    tmp_path: Path,
+) -> None:
+    compiled = Path(cache_directory({"NUMBA_CACHE_DIR": str(tmp_path)}))
+    (compiled / "kernel.nbi").touch()
+
+    seen, *names = run(
+        READ_ONLY.format(folder=str(tmp_path)), {"NUMBA_CACHE_DIR": str(tmp_path)}
+    ).split()
+
+    assert Path(seen).name == compiled.name
+    assert not Path(seen).is_relative_to(tmp_path)
+    assert names == ["kernel.nbi"]
+    assert not Path(seen).exists()  # it goes with the process
+
+
+def test_a_home_that_cannot_be_told_is_no_error() -> None:
+    command = (
+        "import os.path; os.path.expanduser = str\n"  # as for a user in no list and without HOME
+        "from simulator.jit import cache_directory; print(cache_directory())"
+    )
+
+    assert Path(run(command, {"NUMBA_CACHE_DIR": ""})).is_absolute()
