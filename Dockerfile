@@ -14,23 +14,34 @@ RUN uv sync --frozen --no-dev --no-install-project --no-cache
 
 FROM python:3.11-slim
 
-RUN useradd -m -u 1000 user
+RUN useradd -m -u 1000 user && install -d -o user -g user /app /app/.cache
 # The kernel is compiled for any CPU: the machine that builds is not the one that serves.
 ENV HOME=/home/user \
     PATH=/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NUMBA_CPU_NAME=generic \
-    NUMBA_CACHE_DIR=/home/user/.cache/numba \
+    NUMBA_CACHE_DIR=/app/.cache \
     ENABLE_WEB_INTERFACE=true \
     GRADIO_ANALYTICS_ENABLED=False \
     PORT=7860
 
 WORKDIR /app
 COPY --from=build --chown=user:user /app/.venv .venv
-COPY --chown=user:user . .
-
 USER 1000
+# What the kernel is made of comes first: an edit of the server does not compile it again.
+COPY --chown=user:user llmserve_env llmserve_env
+COPY --chown=user:user simulator simulator
 RUN python -m simulator.warm_up
+# Each by its name: `openenv push` leaves .dockerignore behind.
+COPY --chown=user:user grader grader
+COPY --chown=user:user agents agents
+COPY --chown=user:user weights weights
+COPY --chown=user:user server server
+COPY --chown=user:user LICENSES LICENSES
+COPY --chown=user:user LICENSE NOTICE README.md pyproject.toml uv.lock openenv.yaml inference.py ./
+# Bytecode: on a read-only root it could not be kept.
+RUN python -m compileall -q -j 0 --invalidation-mode checked-hash \
+    llmserve_env simulator grader agents server inference.py
 
 EXPOSE 7860
 # The start takes longer where the compiled kernel cannot be used and is compiled again.
