@@ -17,12 +17,14 @@ export NO_PROXY=127.0.0.1,localhost NUMBA_CACHE_DIR="${NUMBA_CACHE_DIR:-$work/nu
 
 uv export --quiet --frozen --no-hashes --no-emit-project --no-emit-package openenv > "$work/needs.txt"
 
-copy_project() { # folder: what git tracks and would track, so that nothing changes during the run
-    rm -rf "$1" && mkdir -p "$1"
+copy_project() ( # folder: what git tracks and would track, so that nothing changes during the run
+    mkdir -p "$1"
+    find "$1" -mindepth 1 -delete
+    cd "$root"
     git ls-files --cached --others --exclude-standard -z |
         xargs -0 sh -c 'for name; do [ ! -f "$name" ] || printf "%s\0" "$name"; done' _ |
         tar --null --files-from=- -cf - | tar -xf - -C "$1"
-}
+)
 
 validate_running_server() { # environment
     local port
@@ -47,16 +49,19 @@ check() { # name, requirement
     uv pip install --quiet --python "$environment/bin/python" -r "$work/needs.txt" "$2"
     copy_project "$copy"
     uv pip install --quiet --python "$environment/bin/python" --no-deps "$copy"  # AutoEnv reads its metadata
+    cd "$copy" # an edit of the tree meanwhile changes nothing
     "$environment/bin/python" -m simulator.warm_up  # else a slow machine's first server is too late
     "$environment/bin/python" -m pytest -q -p no:cacheprovider \
         tests/contract/test_http.py tests/contract/test_websocket.py tests/contract/test_isolation.py \
         tests/contract/test_client.py tests/contract/test_grader.py
     validate_running_server "$environment"
-    (cd "$copy" && "$environment/bin/openenv" validate .)
+    copy_project "$copy" # as it was before the tests
+    "$environment/bin/openenv" validate .
     if [ "$1" = openenv ]; then
-        (cd "$copy" && "$environment/bin/openenv" validate . --level static)
+        "$environment/bin/openenv" validate . --level static
         "$environment/bin/python" "$root/scripts/validate_openenv_runtime.py"
     fi
+    cd "$root"
 }
 
 check openenv 'openenv>=0.10,<0.11'
