@@ -20,6 +20,7 @@ CHECKS = (
     ("lint-imports",),
     ("codespell",),
     ("python", "-m", "scripts.measure_headroom", "--check"),
+    ("python", "-m", "scripts.audit_dependencies"),
 )
 
 
