@@ -15,9 +15,11 @@ from llmserve_env.tasks import TaskSpec, shipped_catalogue
 from llmserve_env.traces import TRACE_SUFFIX, TraceOptions
 from server.web.traffic import WITH
 from simulator.trace_files.importing import import_trace
+from simulator.trace_files.source import check_unpacked_size
 
 PREFIX: Final = "mine:"
 MOST_TRACES: Final = 32
+MOST_UNPACKED_BYTES: Final = 64 * 1_048_576
 TOKEN_BYTES: Final = 12
 MAX_LABEL_CHARACTERS: Final = 40
 
@@ -50,8 +52,9 @@ class OwnTraces:
         """Import a recording of any format that `llmserve trace import` reads.
 
         Raises:
-            InvalidInputError: If it cannot be read or holds no request.
+            InvalidInputError: If it cannot be read, holds no request or too much.
         """
+        check_unpacked_size(source, MOST_UNPACKED_BYTES)
         token = secrets.token_urlsafe(TOKEN_BYTES)
         path = self._place() / f"{token}{TRACE_SUFFIX}"
         card = import_trace(source, path)

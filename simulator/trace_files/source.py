@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from llmserve_env.errors import InvalidInputError
 
 HEAD_BYTES: Final = 64 * 1024
 READ_BYTES: Final = 1024 * 1024
+ROW_BYTES: Final = 16
 PACKED: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
 PARQUET_MAGIC: Final = b"PAR1"
 ARCHIVES: Final = {b"PK\x03\x04": "zip archive", b"7z\xbc\xaf": "7z archive"}
@@ -95,6 +97,39 @@ def read_head(path: Path) -> bytes:
     if not head.startswith(PARQUET_MAGIC) and b"\x00" in head:
         raise InvalidInputError(f"{path.name}: is binary and no parquet; need CSV, JSON or parquet")
     return head
+
+
+def check_unpacked_size(path: Path, most_bytes: int) -> None:
+    """Refuse a file whose content is larger than that once it is unpacked: little can hold a lot.
+
+    Raises:
+        InvalidInputError: If it is larger, or cannot be read.
+    """
+    if read_head(path).startswith(PARQUET_MAGIC):
+        size = _parquet_bytes(path)
+    else:
+        size = 0
+        with open_stream(path) as stream:
+            try:
+                while size <= most_bytes and (piece := stream.read(READ_BYTES)):
+                    size += len(piece)
+            except (OSError, pa.ArrowInvalid) as error:
+                raise InvalidInputError(f"{path.name}: cannot be unpacked: {error}") from error
+    if size > most_bytes:
+        raise InvalidInputError(
+            f"{path.name}: holds more than {most_bytes // 1_048_576} MiB once unpacked; bring a "
+            "shorter part of it, or import it with `llmserve trace import`"
+        )
+
+
+def _parquet_bytes(path: Path) -> int:
+    try:
+        described = pq.read_metadata(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InvalidInputError(f"{path.name}: is no readable parquet: {error}") from error
+    groups = (described.row_group(index) for index in range(described.num_row_groups))
+    # A column of one value takes no bytes at all; a row is never read in fewer than these.
+    return max(sum(group.total_byte_size for group in groups), ROW_BYTES * described.num_rows)
 
 
 def container_of(head: bytes, *, is_one_line_json: Callable[[bytes], bool]) -> Container:
