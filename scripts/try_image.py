@@ -31,11 +31,19 @@ from scripts.local_server import ROOT, free_port
 
 PAGE: Final = ROOT / "docs" / "image.md"
 MOST_BYTES: Final = 1.2e9
-START_LIMIT_S: Final = 30.0
+START_LIMIT_S: Final = 30.0  # on a machine that is free: without waiting for a CPU
+LONGEST_S: Final = 900.0
 GOOD_ENDS: Final = (0, 143)  # uvicorn ends itself by SIGTERM, which process 1 survives
 PATHS: Final = ("/health", "/web/", "/tasks", "/docs")
 HOST_UID, VALIDATOR_UID = 1000, 65532
 ABSENT: Final = ("torch", "pytest", "mypy", "nvidia")
+TIMED_WARM_UP: Final = """
+import time
+from simulator.warm_up import warm_up
+began_s = time.process_time()
+warm_up()
+print(time.process_time() - began_s)
+"""
 NOBODYS_HOME: Final = "/nonexistent"
 
 
@@ -59,10 +67,14 @@ def serve(image: Image, trial: Trial) -> dict[str, Any]:
     began_s = time.monotonic()
     with (
         image.running(on_port, image.config["Cmd"]) as container,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client,
+        httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=LONGEST_S
+        ) as client,
     ):
         _wait_until_healthy(client, container, began_s)
-        fact: dict[str, Any] = {"trial": trial.name, "healthy_s": time.monotonic() - began_s}
+        wall_s, waited_s = time.monotonic() - began_s, container.waited_s()
+        fact: dict[str, Any] = {"trial": trial.name, "wall_s": wall_s}
+        fact["healthy_s"] = wall_s - waited_s
         for path in PATHS:
             status = client.get(path).status_code
             _promise(status == 200, f"{trial.name}: {path} answers {status}")
@@ -83,7 +95,7 @@ def _wait_until_healthy(client: httpx.Client, container: Container, began_s: flo
                 return
         except httpx.TransportError:
             time.sleep(0.1)
-        if container.process.poll() is not None or time.monotonic() - began_s > 4 * START_LIMIT_S:
+        if container.process.poll() is not None or time.monotonic() - began_s > LONGEST_S:
             raise BrokenPromiseError(f"no answer from /health:\n{container.log}")
 
 
@@ -105,15 +117,14 @@ def _exec(container: Container, line: str) -> None:
     _promise(done.returncode == 0, f"{line}: {done.stderr}")
 
 
-def engine_load_s(image: Image, variables: Mapping[str, str]) -> float:
-    """Seconds that the engine takes until its first window, as its own command says."""
-    trial = Trial("warm-up", VALIDATOR_UID, is_read_only=True, variables=variables)
-    with image.running(trial, ["python", "-m", "simulator.warm_up"]) as container:
-        status = container.process.wait(timeout=600)
-        found = re.search(r"compiled after ([\d.]+) s", container.log)
-        if status != 0 or found is None:
+def engine_load_s(image: Image) -> float:
+    """CPU seconds that the engine takes until its first window, on a read-only root."""
+    trial = Trial("warm-up", VALIDATOR_UID, is_read_only=True)
+    with image.running(trial, ["python", "-c", TIMED_WARM_UP]) as container:
+        status = container.process.wait(timeout=LONGEST_S)
+        if status != 0:
             raise BrokenPromiseError(f"the warm-up ends with {status}: {container.log}")
-    return float(found.group(1))
+    return float(container.log.split()[-1])
 
 
 def kernel_files(image: Image) -> dict[str, float]:
@@ -179,8 +190,7 @@ def main(work: Path) -> int:
         _promise(before != {} and kernel_files(image) == before, "the kernel was compiled again")
         facts["kernel"] = {
             "files": len(before),
-            "loaded_s": engine_load_s(image, {}),
-            "compiled_s": engine_load_s(image, {"NUMBA_CACHE_DIR": "/tmp/none"}),
+            "loaded_s": engine_load_s(image),
         }
     except BrokenPromiseError as error:
         print(f"FAILED: {error}", file=sys.stderr)

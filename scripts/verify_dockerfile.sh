@@ -85,7 +85,8 @@ echo "$first_s s, $uses_cache layers from the last run"
 if [ "$uses_cache" = 0 ]; then
     sync=$(grep -oE '(Prepared|Installed|Bytecode compiled) [0-9]+ [a-z]+ in [0-9a-z. ]+' \
         "$work/build.log" | sed 's/^/"/; s/$/"/' | paste -sd,)
-    echo "{\"first_s\": $first_s, \"sync\": [$sync]}" >"$work/first.json"
+    compiled_s=$(sed -nE 's/.*the engine is compiled after ([0-9.]+) s.*/\1/p' "$work/build.log")
+    echo "{\"first_s\": $first_s, \"sync\": [$sync], \"compiled_s\": $compiled_s}" >"$work/first.json"
 fi
 
 step "build after an edit in server/"
