@@ -8,10 +8,10 @@ from typing import Any, Final
 TEXT: Final = """\
 # The image, built and tried
 
-Written by `scripts/verify_dockerfile.sh` on {date}: {machine}, load average {load_average:.0f}. Other
-programs ran beside it: seconds in which a process was ready and had no CPU are left out, where not
-said otherwise. There is no Docker engine: buildah builds, runc runs, and Debian bookworm stands in
-for `python:3.11-slim`, whose size differs a little.
+Written by `scripts/verify_dockerfile.sh` on {date}: {machine}, load average {load_average:.0f}.
+Other programs ran beside it: seconds in which a process was ready and had no CPU are left out,
+where not said otherwise. There is no Docker engine: buildah builds, runc runs, and Debian
+bookworm stands in for `python:3.11-slim`, whose size differs a little.
 
 - **Size**: {size_mb:.0f} MB uncompressed, {base_mb:.0f} of them the base; 1200 MB is the limit. No
   torch, no development tools, no tests.
