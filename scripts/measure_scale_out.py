@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, TypeVar
 
 from agents.evaluation import jobs_of, play_job
 from agents.parallel import Pool, Workers, open_pool
@@ -30,6 +30,7 @@ BEGIN, END = "<!-- measured:begin -->", "<!-- measured:end -->"
 TASK, AGENT = "bursty_workload", "kv_rule"
 IDLE_JOBS: Final = 500
 Row = tuple[str, str, str, str, str]
+Item = TypeVar("Item")
 
 
 def nothing(number: int) -> int:
@@ -58,7 +59,7 @@ def rows_of(workers: Workers, label: str, *, episodes: int, repeats: int) -> Row
     )
 
 
-def _run(pool: Pool, work: Callable[[object], object], items: Sequence[object]) -> float:
+def _run(pool: Pool, work: Callable[[Item], object], items: Sequence[Item]) -> float:
     """Seconds until all are done."""
     begun_s = time.perf_counter()
     for _ in pool.completed(work, items):

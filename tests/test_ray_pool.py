@@ -29,6 +29,8 @@ def cluster():
         patch.setenv("RAY_worker_niceness", "0")
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # On a busy machine a node takes its time to start.
+        patch.setenv("RAY_raylet_start_wait_time_s", "120")
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
         nodes.add_node(num_cpus=1)
         ray.init(address=nodes.address, log_to_driver=False)
