@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from openenv.core.env_server.http_server import create_app as create_openenv_app
 from openenv.core.env_server.types import ConcurrencyConfig
 
@@ -26,6 +26,7 @@ from server.jobs import Turns
 from server.live_sockets import LiveSockets
 from server.llm_baseline import LlmBaseline
 from server.logs import configure_logs
+from server.mcp_limits import RpcSessions
 from server.mcp_mount import mount_mcp
 from server.metrics_route import metrics_router
 from server.middleware import add_middleware
@@ -40,6 +41,7 @@ from server.openenv_adapter import (
 from server.play_routes import play_router
 from server.sessions import SessionStore
 from server.settings import Settings, publish_for_openenv, read_settings, use_folders_of
+from server.settled_heap import settle_heap
 from server.shutdown import close_at_shutdown
 from server.web.downloads import Downloads, download_router
 from server.web.own_traces import OwnTraces
@@ -87,13 +89,13 @@ def create_app(settings: Settings) -> FastAPI:
         limit_per_client=settings.max_sessions_per_client, ttl_s=settings.session_ttl_s
     )
     watch_sockets(app, live)
+    rpc_sessions = RpcSessions(live, ttl_s=settings.session_ttl_s)
+    mcp_store = mount_mcp(app, settings, make_environment)
     count_sessions, count_sockets = partial(len, store), partial(getattr, live, "count")
-    app.include_router(
-        metrics_router(
-            limit=settings.max_sessions, count_sessions=count_sessions, count_sockets=count_sockets
-        )
-    )
-    app.include_router(play_router(store, make_environment))
+    counts: dict[str, Callable[[], int]] = {"http": count_sessions, "ws": count_sockets}
+    counts["mcp"] = lambda: len(mcp_store) + len(rpc_sessions)
+    app.include_router(metrics_router(limit=settings.max_sessions, counts=counts))
+    _include_first(app, play_router(store, make_environment))
     turns = Turns(at_once=GRADES_AT_ONCE, max_waiting=settings.max_waiting_jobs)
     app.include_router(grader_router(store, turns))
     app.include_router(
@@ -113,12 +115,19 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(docs_router(TITLE))
     app.include_router(download_router(downloads))
     app.mount(ASSETS_PATH, docs_assets())
-    mount_mcp(app, settings, make_environment)
     register_error_handlers(app, retry_after_s=store.retry_after_s)
-    add_middleware(app, settings, live)
+    add_middleware(app, settings, live, rpc_sessions)
+    settle_heap(app)
     if real is not None:
         close_at_shutdown(app, real.close)
     return app
+
+
+def _include_first(app: FastAPI, router: APIRouter) -> None:
+    """Include routes that are looked at before all others: they are asked for most."""
+    before = len(app.router.routes)
+    app.include_router(router)
+    app.router.routes[:] = app.router.routes[before:] + app.router.routes[:before]
 
 
 def _real_server(settings: Settings) -> RealServer | None:

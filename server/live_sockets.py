@@ -75,19 +75,31 @@ class LiveSockets:
         Raises:
             TooManySessionsError: If the client has as many as it may.
         """
-        if self._by_client[client] >= self._limit_per_client:
-            raise TooManySessionsError(self._limit_per_client, 1)
+        self.take(client)
         socket = LiveSocket(send, self._clock())
-        self._by_client[client] += 1
         self._sockets.add(socket)
         try:
             yield socket
         finally:
             self._sockets.discard(socket)
-            self._by_client[client] -= 1
-            if not self._by_client[client]:
-                del self._by_client[client]
+            self.give_back(client)
             SOCKETS_CLOSED.labels(socket.closed_for or "client").inc()
+
+    def take(self, client: str) -> None:
+        """Take one of a client's places, for a socket or for what is counted with them.
+
+        Raises:
+            TooManySessionsError: If the client has as many as it may.
+        """
+        if self._by_client[client] >= self._limit_per_client:
+            raise TooManySessionsError(self._limit_per_client, 1)
+        self._by_client[client] += 1
+
+    def give_back(self, client: str) -> None:
+        """Give such a place back."""
+        self._by_client[client] -= 1
+        if not self._by_client[client]:
+            del self._by_client[client]
 
     def touch(self, socket: LiveSocket) -> None:
         """Its client sent something, which is answered next."""

@@ -96,6 +96,8 @@ _HEAD: Final = frozenset({"time", "level", "logger", "message"})
 
 def configure_logs(settings: Settings) -> None:
     """Send everything that this process logs to stderr, in the one form."""
+    # Asked for every record, and shown in no line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     level = settings.log_level.upper()
     # Below that, uvicorn and websockets print every header and frame.
     quiet = "INFO" if level == "DEBUG" else level

@@ -32,8 +32,8 @@ CONNECTIONS_PER_EPISODE: Final = 16
 
 def mount_mcp(
     app: FastAPI, settings: Settings, make_environment: Callable[[], GradedEnvironment]
-) -> None:
-    """Put the MCP server into the application, which starts and stops it.
+) -> SessionStore:
+    """Put the MCP server into the application, which starts and stops it; its episodes.
 
     The limits of episodes over plain HTTP hold for those played here, too, and what is idle for as
     long is closed.
@@ -67,6 +67,7 @@ def mount_mcp(
 
     app.router.lifespan_context = both
     logging.getLogger("mcp.server.streamable_http").addFilter(_is_no_farewell)
+    return store
 
 
 class _Leaving:

@@ -14,7 +14,9 @@ SCORES: Final = tuple(tenth / 10 for tenth in range(1, 11))
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 SESSIONS: Final = Gauge(
-    "llmserve_sessions", "Episodes held over HTTP, and sockets open on /ws.", ["transport"]
+    "llmserve_sessions",
+    "Episodes held over HTTP and over MCP, and sockets open on /ws.",
+    ["transport"],
 )
 SESSION_LIMIT: Final = Gauge("llmserve_session_limit", "The most there may be of each.")
 SESSIONS_CLOSED: Final = Counter(

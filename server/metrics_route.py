@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -10,13 +10,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from server.metrics import SESSION_LIMIT, SESSIONS
 
 
-def metrics_router(
-    *, limit: int, count_sessions: Callable[[], int], count_sockets: Callable[[], int]
-) -> APIRouter:
-    """The route; sessions are counted when it is asked."""
+def metrics_router(*, limit: int, counts: Mapping[str, Callable[[], int]]) -> APIRouter:
+    """The route; sessions are counted, by how they are reached, when it is asked."""
     SESSION_LIMIT.set(limit)
-    SESSIONS.labels("http").set_function(count_sessions)
-    SESSIONS.labels("ws").set_function(count_sockets)
+    for transport, count in counts.items():
+        SESSIONS.labels(transport).set_function(count)
     router = APIRouter(tags=["Environment Info"])
 
     @router.get("/metrics", response_class=Response)

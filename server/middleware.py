@@ -9,6 +9,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from server.body_limit import BodyLimit
 from server.gate import Gate
 from server.live_sockets import LiveSockets
+from server.mcp_limits import McpLimits, RpcSessions
 from server.named_session import SESSION_HEADER
 from server.observe import REQUEST_ID_HEADER, Observe
 from server.rate_limits import RateLimits
@@ -16,10 +17,19 @@ from server.settings import Settings
 from server.socket_guard import SocketGuard
 
 
-def add_middleware(app: FastAPI, settings: Settings, live: LiveSockets) -> None:
+def add_middleware(
+    app: FastAPI, settings: Settings, live: LiveSockets, rpc_sessions: RpcSessions
+) -> None:
     """Put them around the application; the last one added is the first one passed."""
     rates = RateLimits(settings)
-    app.add_middleware(SocketGuard, limit_bytes=settings.max_body_bytes, live=live, rates=rates)
+    app.add_middleware(
+        SocketGuard,
+        limit_bytes=settings.max_body_bytes,
+        live=live,
+        rates=rates,
+        rpc_sessions=rpc_sessions,
+    )
+    app.add_middleware(McpLimits, rates=rates, sessions=rpc_sessions)
     app.add_middleware(
         BodyLimit, limit_bytes=settings.max_body_bytes, limit_s=settings.request_timeout_s
     )

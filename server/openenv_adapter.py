@@ -32,6 +32,7 @@ from server.mcp_tools import serving_mcp
 from server.playground import drawn, quick_settings
 from server.rubrics import EpisodeRubric
 from server.split_tasks import SplitTasks
+from simulator.observation import built
 
 ENVIRONMENT_NAME = "llmserve_env"
 DESCRIPTION = (
@@ -46,7 +47,8 @@ class WireAction(ServeAction, Action):
 
     def knobs(self) -> ServeAction:
         """The action itself, without the metadata."""
-        return ServeAction.model_construct(**{knob: getattr(self, knob) for knob in KNOBS})
+        sent = vars(self)
+        return built(ServeAction, {knob: sent[knob] for knob in KNOBS})
 
 
 class WireObservation(ServeObservation, Observation):
@@ -69,7 +71,7 @@ def wire_observation(observation: ServeObservation) -> WireObservation:
     """The observation with OpenEnv's base class, that of a real server as what it is."""
     is_real = isinstance(observation, RealObservation)
     wire = WireRealObservation if is_real else WireObservation
-    return wire.model_construct(**dict(observation))
+    return built(wire, dict(vars(observation)))
 
 
 @dataclass(slots=True)

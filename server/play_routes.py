@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic_core import to_json
 
 from llmserve_env.models import EpisodeLog, ServeObservation, ServeState
 from server.client_address import client_of
@@ -29,7 +30,7 @@ def play_router(
     router = APIRouter(tags=["Environment Control"], responses=ERRORS)
 
     @router.post("/reset", response_model=PlayResponse, openapi_extra=body_of(ResetRequest))
-    async def reset(request: Request) -> JSONResponse:
+    async def reset(request: Request) -> Response:
         """Start an episode, or go on with a log's, in a new session unless one is named."""
         wanted = await parsed(ResetRequest, request)
         session_id = session_name(request, wanted.session_id)
@@ -45,7 +46,7 @@ def play_router(
         return _answer(request, session, observation)
 
     @router.post("/step", response_model=PlayResponse, openapi_extra=body_of(StepRequest))
-    async def step(request: Request) -> JSONResponse:
+    async def step(request: Request) -> Response:
         """Hold an action for one window, in the session named or else your most recent one."""
         wanted = await parsed(StepRequest, request)
         session = store.get(session_name(request, wanted.session_id), client_of(request.scope))
@@ -91,16 +92,20 @@ def _start(environment: GradedEnvironment, wanted: ResetRequest) -> ServeObserva
     return environment.resume(wanted.episode_log, wanted.episode_id)
 
 
-def _answer(request: Request, session: Session, observation: ServeObservation) -> JSONResponse:
+def _answer(request: Request, session: Session, observation: ServeObservation) -> Response:
     request.state.played = Played.of(session.session_id, observation)
     content = {
-        "observation": observation.model_dump(mode="json"),
+        "observation": observation,
         "reward": observation.reward,
         "done": observation.done,
         "metadata": observation.metadata,
         "session_id": session.session_id,
     }
-    return JSONResponse(content, headers={SESSION_HEADER: session.session_id})
+    return Response(
+        to_json(content, inf_nan_mode="null"),
+        media_type="application/json",
+        headers={SESSION_HEADER: session.session_id},
+    )
 
 
 def _state_answer(session_id: str | None, reached: ServeState) -> JSONResponse:

@@ -23,6 +23,13 @@ class TermRubric(Rubric):
         term: float = observation.metadata["reward_terms"][self._term]
         return term
 
+    def take(self, action: Any, observation: Any) -> None:
+        """Evaluate it; where nobody listens, without the ceremony, which costs ten times more."""
+        if self._forward_hooks or self._forward_pre_hooks:
+            self(action, observation)
+        else:
+            object.__setattr__(self, "last_score", self.forward(action, observation))
+
 
 class EpisodeRubric(TrajectoryRubric):
     """0 until the last window, then the grader's score; its children are the reward's terms."""
@@ -31,13 +38,14 @@ class EpisodeRubric(TrajectoryRubric):
         """Ask `score` for the score of the episode once it is over."""
         super().__init__()
         self._score = score
-        for term in TERMS:
-            setattr(self, term, TermRubric(term))
+        self._terms = tuple(TermRubric(term) for term in TERMS)
+        for term, child in zip(TERMS, self._terms, strict=True):
+            setattr(self, term, child)
 
     def forward(self, action: Any, observation: Any) -> float:
         """Evaluate the terms, keep the window, and score the episode if it is over."""
-        for child in self.children():
-            child(action, observation)
+        for child in self._terms:
+            child.take(action, observation)
         score: float = super().forward(action, observation)
         return score
 

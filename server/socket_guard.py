@@ -10,8 +10,11 @@ from __future__ import annotations
 import json
 import logging
 import time
+from functools import cache
 from typing import Any, Final
+from urllib.parse import parse_qs
 
+from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmserve_env.errors import InvalidInputError, LLMServeError, PayloadTooLargeError
@@ -20,25 +23,34 @@ from server.errors import answer_error, error_content
 from server.gate import path_of
 from server.live_sockets import LiveSocket, LiveSockets
 from server.logs import REQUESTS_LOGGER, Played, request_id_of
+from server.mcp_limits import RpcSessions, kind_of_call, parsed_call
 from server.metrics import ERRORS, MESSAGES
 from server.openenv_adapter import Exchange, exchange_of_socket
 from server.rate_limits import RateLimits
 from server.refusals import TooManySessionsError
-from server.wire import parse_message
+from server.wire import McpMessage, parse_message
 
 logger = logging.getLogger(REQUESTS_LOGGER)
 
 SOCKET_PATH: Final = "/ws"
+# Of JSON-RPC: the server's own errors begin here.
+SERVER_ERROR: Final = -32_000
 
 
 class SocketGuard:
-    """ASGI middleware around the socket at /ws; other sockets are only counted and limited."""
+    """ASGI middleware around the socket at /ws; of other sockets it holds the limits alone."""
 
     def __init__(
-        self, app: ASGIApp, *, limit_bytes: int, live: LiveSockets, rates: RateLimits
+        self,
+        app: ASGIApp,
+        *,
+        limit_bytes: int,
+        live: LiveSockets,
+        rates: RateLimits,
+        rpc_sessions: RpcSessions,
     ) -> None:
         self._app, self._limit_bytes = app, limit_bytes
-        self._live, self._rates = live, rates
+        self._live, self._rates, self._rpc_sessions = live, rates, rpc_sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -49,9 +61,12 @@ class SocketGuard:
         try:
             with self._live.one(client, send) as socket:
                 if path_of(scope) == SOCKET_PATH:
-                    await self._serve(scope, receive, socket, client)
+                    with self._rpc_sessions.attached(_session_asked_for(scope)):
+                        await self._serve(scope, receive, socket, client)
                 else:
-                    await self._app(scope, lambda: self._next_message(receive, socket), send)
+                    await self._app(
+                        scope, lambda: self._next_message(receive, socket, client), send
+                    )
         except TooManySessionsError as error:
             await answer_error(error)(scope, receive, send)
             return
@@ -72,11 +87,22 @@ class SocketGuard:
             scope, lambda: self._next_good_message(receive, socket, client), send_answer
         )
 
-    async def _next_message(self, receive: Receive, socket: LiveSocket) -> Message:
-        message = await receive()
-        self._live.touch(socket)
-        socket.is_busy = False
-        return message
+    async def _next_message(self, receive: Receive, socket: LiveSocket, client: str) -> Message:
+        """The next call of OpenEnv's socket for MCP; one too many is refused."""
+        while True:
+            message = await receive()
+            self._live.touch(socket)
+            socket.is_busy = False
+            if message["type"] != "websocket.receive":
+                return message
+            call = parsed_call(message.get("text") or "")
+            try:
+                self._rates.check(client, kind_of_call(call))
+            except LLMServeError as error:
+                text = rpc_error_text(error, call)
+                await socket.send({"type": "websocket.send", "text": text})
+            else:
+                return message
 
     async def _next_good_message(
         self, receive: Receive, socket: LiveSocket, client: str
@@ -99,9 +125,17 @@ class SocketGuard:
             raise InvalidInputError("send text frames holding JSON, not binary frames")
         if len(text) > self._limit_bytes:
             raise PayloadTooLargeError(self._limit_bytes)
-        kind = parse_message(text).type
-        self._rates.check(client, "reset" if kind == "reset" else "step")
-        MESSAGES.labels(kind).inc()
+        read = parse_message(text)
+        if isinstance(read, McpMessage):
+            self._rates.check(client, kind_of_call(read.data))
+        else:
+            self._rates.check(client, "reset" if read.type == "reset" else "step")
+        _messages(read.type).inc()
+
+
+@cache
+def _messages(kind: str) -> Counter:
+    return MESSAGES.labels(kind)
 
 
 def error_text(error: LLMServeError) -> str:
@@ -110,6 +144,20 @@ def error_text(error: LLMServeError) -> str:
     content = error_content(error)
     data = {key: content[key] for key in ("message", "code")} | {"errors": content["details"]}
     return json.dumps({"type": "error", "data": data})
+
+
+def rpc_error_text(error: LLMServeError, call: Any) -> str:
+    """The same as an answer to a JSON-RPC call."""
+    ERRORS.labels(error.code).inc()
+    content = error_content(error)
+    asked = call.get("id") if isinstance(call, dict) else None
+    told = {"code": SERVER_ERROR, "message": content["message"], "data": {"code": content["code"]}}
+    return json.dumps({"jsonrpc": "2.0", "id": asked, "error": told})
+
+
+def _session_asked_for(scope: Scope) -> str | None:
+    named = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_id")
+    return named[0] if named else None
 
 
 def _with_code(message: Message, exchange: Exchange) -> Message:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import BaseModel
 
 from llmserve_env.models import ServeAction, ServeObservation
 from simulator.deployment import Deployment
 from simulator.outcome import METRICS
 from simulator.state import Records
 
-_FIELDS = set(ServeObservation.model_fields)
-_set = object.__setattr__  # the record is frozen
+Built = TypeVar("Built", bound=BaseModel)
+
+_set = object.__setattr__  # the records are frozen
 NO_SAMPLE_COLUMNS = (
     "prompt_tokens_mean",
     "ttft_p50_s",
@@ -36,13 +39,10 @@ def observe(
 ) -> ServeObservation:
     """The observation of these snapshot fields.
 
-    Built without validation, and by hand: validating costs as much as simulating the window, and
-    pydantic's own model_construct half of that. Tests hold the result to the model's bounds.
+    Built without validation, see `built`; tests hold the result to the model's bounds.
     """
-    observation = ServeObservation.__new__(ServeObservation)
-    _set(
-        observation,
-        "__dict__",
+    return built(
+        ServeObservation,
         {
             **fields,
             "step_index": step_index,
@@ -53,10 +53,25 @@ def observe(
             "metadata": metadata,
         },
     )
-    _set(observation, "__pydantic_fields_set__", _FIELDS)
-    _set(observation, "__pydantic_extra__", None)
-    _set(observation, "__pydantic_private__", None)
-    return observation
+
+
+def built(model: type[Built], fields: dict[str, Any]) -> Built:
+    """A record that holds this dict, all of the model's fields and each of them right.
+
+    By hand: validating an observation costs as much as simulating its window, and pydantic's own
+    model_construct half of that.
+    """
+    record = model.__new__(model)
+    _set(record, "__dict__", fields)
+    _set(record, "__pydantic_fields_set__", _names(model))
+    _set(record, "__pydantic_extra__", None)
+    _set(record, "__pydantic_private__", None)
+    return record
+
+
+@cache
+def _names(model: type[BaseModel]) -> set[str]:
+    return set(model.model_fields)
 
 
 def empty_metrics(deployment: Deployment, config: ServeAction) -> Records:

@@ -209,3 +209,57 @@ def test_no_secret_is_in_a_page_an_error_or_the_log(guarded, visitor):
     told.append(guarded[1].read_text())
 
     assert [secret for secret in SECRETS for text in told if secret in text] == []
+
+
+def rpc(visitor, method, path="/mcp", **params):
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return visitor.post(path, json=body)
+
+
+def test_sessions_opened_over_mcp_are_limited_like_those_of_sockets(guarded, visitor):
+    opened = [rpc(visitor, "openenv/session/create").json() for _ in range(2)]
+
+    refused = rpc(visitor, "openenv/session/create")
+    closed = rpc(
+        visitor, "openenv/session/close", session_id=opened[0]["result"]["session_id"]
+    ).json()
+    again = rpc(visitor, "openenv/session/create").json()
+    metrics = visitor.get("/metrics").text
+
+    assert refused.status_code == 429
+    assert error_of(refused)["code"] == "TOO_MANY_SESSIONS"
+    assert refused.headers["Retry-After"] == "1"
+    assert closed["result"]["closed"] is True
+    assert "session_id" in again["result"]
+    assert 'llmserve_sessions{transport="mcp"} 2.0' in metrics
+    for each in (opened[1], again):
+        rpc(visitor, "openenv/session/close", session_id=each["result"]["session_id"])
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/mcp-server"])
+def test_grades_asked_for_over_mcp_are_as_expensive_as_others(visitor, path):
+    answers = [rpc(visitor, "tools/call", path, name="grade", arguments={}) for _ in range(3)]
+
+    assert answers[2].status_code == 429
+    assert error_of(answers[2])["code"] == "RATE_LIMITED"
+    assert 429 not in [answer.status_code for answer in answers[:2]]
+
+
+def test_grades_asked_for_on_a_socket_are_as_expensive_as_others(guarded):
+    call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "grade"}}
+    headers = BEARER | {"X-Forwarded-For": "203.0.113.9"}
+    url = guarded[0].replace("http", "ws")
+
+    with connect(url + "/mcp", proxy=None, additional_headers=headers) as socket:
+        answers = []
+        for _ in range(3):
+            socket.send(json.dumps(call))
+            answers.append(json.loads(socket.recv(timeout=60)))
+    with connect(url + "/ws", proxy=None, additional_headers=headers) as socket:
+        socket.send(json.dumps({"type": "mcp", "data": call}))
+        other = json.loads(socket.recv(timeout=60))
+
+    assert all("RATE_LIMITED" not in json.dumps(answer) for answer in answers[:2])
+    assert answers[2]["id"] == 7
+    assert answers[2]["error"]["data"] == {"code": "RATE_LIMITED"}
+    assert other["data"]["code"] == "RATE_LIMITED"
