@@ -85,7 +85,7 @@ def test_a_session_that_did_not_come_about_takes_no_place():
 
 
 def answering(content):
-    async def app(scope, receive, send):
+    async def app(_, receive, send):
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": json.dumps(content).encode()})

@@ -216,7 +216,7 @@ def rpc(visitor, method, path="/mcp", **params):
     return visitor.post(path, json=body)
 
 
-def test_sessions_opened_over_mcp_are_limited_like_those_of_sockets(guarded, visitor):
+def test_sessions_opened_over_mcp_are_limited_like_those_of_sockets(visitor):
     opened = [rpc(visitor, "openenv/session/create").json() for _ in range(2)]
 
     refused = rpc(visitor, "openenv/session/create")
