@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,23 +63,28 @@ class LocalServer:
 
 @contextmanager
 def local_server(
-    log_path: Path, arguments: Sequence[str] = OURS, **variables: str
+    log_path: Path,
+    arguments: Sequence[str] = OURS,
+    wrapper: Sequence[str] = (),
+    **variables: str,
 ) -> Iterator[LocalServer]:
     """A server that answers /health; stopped at the end.
 
     Args:
         log_path: Its output goes there.
         arguments: Of the Python that runs it.
-        **variables: Of its environment, beside those of this process.
+        wrapper: A command that becomes the one that follows it.
+        **variables: Of its environment, beside those of this process; PORT is a free one if it is
+            left out.
 
     Raises:
         RuntimeError: If it does not start; the message has the end of its output.
     """
-    port = free_port()
+    port = int(variables.get("PORT", free_port()))
     listening = {"LLMSERVE_HOST": "127.0.0.1", "PORT": str(port)}
     with log_path.open("wb") as log:
         process = psutil.Popen(
-            [sys.executable, *arguments],
+            [*wrapper, sys.executable, *arguments],
             cwd=ROOT,
             env=os.environ | listening | variables,
             stdout=log,
@@ -90,7 +95,8 @@ def local_server(
             _wait_until_healthy(server)
             yield server
         finally:
-            process.terminate()
+            with suppress(psutil.NoSuchProcess):  # it was killed, which is what is tried
+                process.terminate()
             process.wait(timeout=STOP_LIMIT_S)
 
 

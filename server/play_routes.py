@@ -7,11 +7,13 @@ acts on what was reset; these take their place and keep their fields.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic_core import to_json
 
 from llmserve_env.models import EpisodeLog, ServeObservation, ServeState
@@ -22,12 +24,33 @@ from server.named_session import ERRORS, SESSION_HEADER, body_of, parsed, sessio
 from server.sessions import Session, SessionStore
 from server.wire import PlayResponse, ResetRequest, StateResponse, StepRequest
 
+JSON: Final = "application/json"
+SESSION_PARAMETER: Final = {
+    "in": "path",
+    "name": "session_id",
+    "required": True,
+    "schema": {"type": "string"},
+}
+
+
+class _DirectRoute(APIRoute):
+    """Calls its function with the request and nothing else, and sends what it returns.
+
+    FastAPI looks for dependencies and validates what is returned; there are none here, and the
+    records are valid as they are made. It is a tenth of a step's time.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The function itself."""
+        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return handler
+
 
 def play_router(
     store: SessionStore, make_environment: Callable[[], GradedEnvironment] = GradedEnvironment
 ) -> APIRouter:
     """The routes that play episodes kept in this store, in environments made by this."""
-    router = APIRouter(tags=["Environment Control"], responses=ERRORS)
+    router = APIRouter(tags=["Environment Control"], responses=ERRORS, route_class=_DirectRoute)
 
     @router.post("/reset", response_model=PlayResponse, openapi_extra=body_of(ResetRequest))
     async def reset(request: Request) -> Response:
@@ -70,17 +93,22 @@ def play_router(
             reached = await asyncio.to_thread(lambda: session.environment.state)
         return _state_answer(session.session_id, reached)
 
-    @router.get("/episode_log", openapi_extra=where_named())
-    async def episode_log(request: Request) -> EpisodeLog:
+    @router.get("/episode_log", response_model=EpisodeLog, openapi_extra=where_named())
+    async def episode_log(request: Request) -> Response:
         """The episode so far, from which POST /reset goes on and POST /grader grades."""
         session = store.get(session_name(request, None), client_of(request.scope))
         async with session.lock:
-            return await asyncio.to_thread(session.environment.log)
+            text = await asyncio.to_thread(lambda: session.environment.log().model_dump_json())
+        return Response(text, media_type=JSON)
 
-    @router.delete("/sessions/{session_id}", status_code=HTTPStatus.NO_CONTENT)
-    async def close(session_id: str) -> Response:
+    @router.delete(
+        "/sessions/{session_id}",
+        status_code=HTTPStatus.NO_CONTENT,
+        openapi_extra={"parameters": [SESSION_PARAMETER]},
+    )
+    async def close(request: Request) -> Response:
         """Give the session's place back."""
-        store.close(session_id)
+        store.close(request.path_params["session_id"])
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     return router
@@ -103,7 +131,7 @@ def _answer(request: Request, session: Session, observation: ServeObservation) -
     }
     return Response(
         to_json(content, inf_nan_mode="null"),
-        media_type="application/json",
+        media_type=JSON,
         headers={SESSION_HEADER: session.session_id},
     )
 
