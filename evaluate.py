@@ -285,7 +285,7 @@ def main(argv: Sequence[str]) -> int:
     use_folders_of_environment()
     try:
         return run(arguments)
-    except LLMServeError as error:
+    except (LLMServeError, OSError) as error:  # a full disk, a folder that is not ours
         print(f"evaluate.py: {error}", file=sys.stderr)
         return WRONG_ARGUMENTS
     except KeyboardInterrupt:

@@ -226,7 +226,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse_arguments(argv)
     try:
         return run(arguments)
-    except LLMServeError as error:
+    except (LLMServeError, OSError) as error:  # a full disk, a folder that is not ours
         print(f"train.py: {error}", file=sys.stderr)
         return WRONG_ARGUMENTS
     except KeyboardInterrupt:

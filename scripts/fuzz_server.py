@@ -1,11 +1,11 @@
 """Sends a server whatever its schema allows, and much that it does not; counts failures and hangs.
 
-    uv run python -m scripts.fuzz_server [--requests 20000] [--messages 20000] [--seed 0] [--write]
+    uv run python -m scripts.fuzz_server [--requests 20000] [--messages 80000] [--seed 0] [--write]
 
 schemathesis makes requests from the OpenAPI schema, valid and invalid; hypothesis makes messages
 for /ws. A failure is a status of 500 or more that is not meant, a socket that is closed, a message
 without an answer, or none within ten seconds. Exit status 1 if there is any. `--write` puts the
-result into docs/reliability.md.
+result into docs/reliability.md, `--add` adds it there to what other seeds have found.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ import httpx
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as hypothesis_seed
+from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
@@ -34,10 +35,14 @@ from websockets.sync.client import ClientConnection, connect
 
 from scripts.fuzz_messages import any_message
 from scripts.local_server import LocalServer, local_server
-from scripts.reliability_report import write_section
+from scripts.reliability_report import known_result, write_section
 
 HANG_S: Final = 10.0
 SHOWN_FAILURES: Final = 10
+LONGEST_CONVERSATION: Final = 40
+MEAN_CONVERSATION: Final = 6
+# Seeds of the parts of one run; runs with other seeds below that share none.
+PART_SEEDS: Final = 1_000_000
 # No limits: it is the handlers that are tried here.
 UNLIMITED: Final = {
     "LLMSERVE_EXPENSIVE_REQUESTS_PER_MINUTE": "0",
@@ -162,13 +167,21 @@ def fuzz_socket(server: LocalServer, messages: int, seed: int) -> Tally:
     sockets: list[ClientConnection] = []
     with ExitStack() as opened:
 
-        def attempt(message: str | bytes) -> None:
-            if not sockets:
-                socket = connect(server.socket_url, proxy=None, max_size=None)
-                sockets.append(opened.enter_context(socket))
-            _try_message(sockets, message, tally)
+        def attempt(conversation: list[str | bytes]) -> None:
+            for message in conversation:
+                if tally.sent >= messages:
+                    return
+                if not sockets:
+                    socket = connect(server.socket_url, proxy=None, max_size=None)
+                    sockets.append(opened.enter_context(socket))
+                _try_message(sockets, message, tally)
 
-        _run(any_message(), messages, seed, attempt)
+        conversations = st.lists(any_message(), min_size=1, max_size=LONGEST_CONVERSATION)
+        part = 0
+        while tally.sent < messages:
+            left = messages - tally.sent
+            _run(conversations, -(-left // MEAN_CONVERSATION), seed + PART_SEEDS * part, attempt)
+            part += 1
     return tally
 
 
@@ -198,15 +211,37 @@ def _try_message(sockets: list[ClientConnection], message: str | bytes, tally: T
         tally.fail(f"{data.get('message')}: {message[:200]!r}")
 
 
+def added(known: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Both results as one."""
+    if known is None:
+        return dict(more)
+    whole: dict[str, Any] = {"seeds": [*known["seeds"], *more["seeds"]]}
+    for where in ("http", "ws"):
+        one, other = known[where], more[where]
+        names = sorted({*one["answers"], *other["answers"]})
+        whole[where] = {
+            name: one[name] + other[name] for name in ("sent", "failures", "failed", "hangs")
+        } | {
+            "answers": {
+                name: one["answers"].get(name, 0) + other["answers"].get(name, 0) for name in names
+            },
+            "slowest_s": max(one["slowest_s"], other["slowest_s"]),
+        }
+    whole["alive"] = known["alive"] and more["alive"]
+    whole["tracebacks"] = known["tracebacks"] + more["tracebacks"]
+    return whole
+
+
 def main(argv: Sequence[str]) -> int:
     """0 if nothing failed, else 1."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--messages", type=int, default=80_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="write docs/reliability.md")
+    parser.add_argument("--add", action="store_true", help="the same, beside what is there")
     arguments = parser.parse_args(argv)
     with (
         catch_warnings(),
@@ -215,14 +250,15 @@ def main(argv: Sequence[str]) -> int:
     ):
         simplefilter("ignore")  # of what is generated, not of what is tried
         result: dict[str, Any] = {
+            "seeds": [arguments.seed],
             "http": asdict(fuzz_http(server, arguments.requests, arguments.seed)),
             "ws": asdict(fuzz_socket(server, arguments.messages, arguments.seed)),
         }
         result["alive"] = httpx.get(f"{server.url}/health", trust_env=False).is_success
         result["tracebacks"] = server.log_path.read_text(errors="replace").count("Traceback")
     print(json.dumps(result, indent=1))
-    if arguments.write:
-        write_section("fuzz", result)
+    if arguments.write or arguments.add:
+        write_section("fuzz", added(known_result("fuzz"), result) if arguments.add else result)
     failed = result["http"]["failed"] + result["ws"]["failed"]
     return 0 if failed == 0 and result["alive"] and result["tracebacks"] == 0 else 1
 

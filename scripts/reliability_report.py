@@ -27,6 +27,12 @@ below write. What is promised stands in [operations.md](operations.md).
 """
 
 
+def known_result(name: str) -> dict[str, Any] | None:
+    """The result of this name, if there is one."""
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    return dict(known[name]["result"]) if name in known else None
+
+
 def write_section(name: str, result: Mapping[str, Any]) -> None:
     """Put a result into the file, in place of the last one of its name, and write the page."""
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
@@ -72,7 +78,8 @@ def _fuzz(result: Mapping[str, Any]) -> str:
         f"- {where}: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         for where, counts in answers.items()
     )
-    tracebacks = f"Tracebacks in the log: {result['tracebacks']}."
+    seeds = ", ".join(map(str, result["seeds"]))
+    tracebacks = f"Seeds {seeds}. Tracebacks in the log: {result['tracebacks']}."
     return f"{_table(head, rows)}\nAnswers:\n\n{told}\n\n{tracebacks}\n"
 
 
@@ -120,9 +127,54 @@ def _health(result: Mapping[str, Any]) -> str:
     return _table(("while", "asked", "p50 ms", "p99 ms", "max ms"), rows)
 
 
+def _faults(result: Mapping[str, Any]) -> str:
+    rows: list[tuple[object, ...]] = [
+        (
+            row["program"],
+            row["fault"],
+            row["happened"],
+            row["promised"],
+            "yes" if row["holds"] else "**no**",
+        )
+        for row in result["rows"]
+    ]
+    head = ("program", "fault", "what happened", "what is promised", "holds")
+    missing = "; ".join(result["not_tried"]) or "nothing"
+    return f"{_table(head, rows)}\nNot tried here: {missing}.\n"
+
+
+def _upgrade(result: Mapping[str, Any]) -> str:
+    seen = ", ".join(f"{name}: {count}" for name, count in result["seen_by_clients"].items())
+    rows: list[tuple[object, ...]] = [
+        (name.replace("_", " "), value)
+        for name, value in result.items()
+        if name != "seen_by_clients"
+    ]
+    return _table(("figure", "value"), [*rows, ("seen by clients", seen or "nothing")]) + (
+        "\nA server on its port is told to stop while clients play, half over HTTP and half on "
+        "/ws; the next one is started there, and they go on from their logs.\n"
+    )
+
+
+def _dashboard(result: Mapping[str, Any]) -> str:
+    rows: list[tuple[object, ...]] = [
+        (row["panel"], f"`{row['query']}`".replace("|", "\\|"), row["series"], row["example"])
+        for row in result["rows"]
+    ]
+    doctor = result["doctor"]
+    return (
+        f"`llmserve doctor`: {doctor['checks']} checks, {len(doctor['bad'])} bad. Every query of "
+        "`docs/grafana_dashboard.json`, on Debian's Prometheus, while episodes are played:\n\n"
+        + _table(("panel", "query", "series", "a value"), rows)
+    )
+
+
 SECTIONS: Final[Mapping[str, tuple[str, str, Callable[[Mapping[str, Any]], str]]]] = {
     "fuzz": ("Whatever a schema allows, and more", "scripts/fuzz_server.py", _fuzz),
     "soak": ("Many clients, some of them bad", "scripts/soak_server.py", _soak),
+    "faults": ("Faults", "scripts/try_faults.py", _faults),
+    "upgrade": ("A server is replaced under load", "scripts/try_upgrade.py", _upgrade),
+    "dashboard": ("Doctor and dashboard", "scripts/check_dashboard.py", _dashboard),
     "health": ("/health while others work", "scripts/measure_health.py", _health),
     "protocol": ("Speed beside a bare echo", "scripts/benchmark_protocol.py", _protocol),
 }

@@ -48,6 +48,13 @@ def test_the_json_holds_every_seed_and_where_it_comes_from(tmp_path):
     assert result["summaries"][0]["score"]["value"] < 0.5
 
 
+def test_a_full_disk_is_told_in_one_line(capsys):
+    status = evaluate.main(["--agent", "random", *QUICK, "--json", "/dev/full"])
+
+    assert status == 2
+    assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_score_below_the_bar_exits_with_one(capsys):
     status = evaluate.main(["--agent", "random", *QUICK, "--fail-under", "0.5"])
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from llmserve_env.errors import InvalidInputError
@@ -36,3 +38,8 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
 
     with pytest.raises(InvalidInputError, match="not a checkpoint"):
         read_checkpoint(tmp_path / "c.pt")
+
+
+def test_a_full_disk_is_told_as_what_it_is():
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(Path("/dev/full"), {"array": torch.zeros(100_000)})

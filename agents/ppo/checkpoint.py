@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Raises:
         OSError: If the folder cannot be made or written to.
     """
-    write_whole(path, lambda file: torch.save(content, file))
+    # Not into the file: torch tells of a full disk as of a mistake of its own.
+    whole = io.BytesIO()
+    torch.save(content, whole)
+    write_whole(path, lambda file: file.write(whole.getbuffer()))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
