@@ -19,7 +19,7 @@ from scripts.fault_tools import FAKETIME, clock_of
 from scripts.local_server import LocalServer, local_server
 from simulator.environment import ServingEnvironment
 
-WAIT_S: Final = 120.0
+WAIT_S: Final = 300.0
 STEPS: Final = 40
 SEED: Final = 7
 # Longer than OpenEnv waits between two looks for idle sessions, at the shortest time to live.
@@ -182,7 +182,7 @@ def killed() -> Iterator[Row]:
 
 
 def under_another_clock() -> Iterator[Row]:
-    """The clock of the day jumps to and fro while episodes are played."""
+    """The clock of the day jumps back and forth while episodes are played."""
     if not FAKETIME.exists():
         return
     rewards = expected_rewards()

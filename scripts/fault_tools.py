@@ -126,7 +126,7 @@ def clock_of(folder: Path) -> tuple[dict[str, str], Path]:
 
 
 def run_with_jumps(command: Sequence[str], folder: Path, every_s: float = 0.5) -> Ended:
-    """Run a command while its clock jumps to and fro by a year."""
+    """Run a command while its clock jumps back and forth by a year."""
     with tempfile.TemporaryDirectory() as beside, tempfile.TemporaryFile() as errors:
         variables, offset = clock_of(Path(beside))
         process = subprocess.Popen(

@@ -17,7 +17,7 @@ import httpx
 import psutil
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-START_LIMIT_S: Final = 180.0
+START_LIMIT_S: Final = 600.0
 STOP_LIMIT_S: Final = 60.0
 OURS: Final = ("-m", "server.app")
 

@@ -25,6 +25,8 @@ ANSWER_LIMIT_S: Final = 60.0
 STEPS: Final = 40
 KINDS: Final = 12
 THINKING_S: Final = 0.05
+# Longer than the time-outs of the server that is soaked.
+HOLDING_S: Final = 8.0
 CAPS: Final = 512
 
 
@@ -131,19 +133,29 @@ def _exchange(ws: Any, message: dict[str, Any]) -> dict[str, Any]:
 
 
 def slow_reader(server: LocalServer) -> None:
-    """Asks for much with a small window and reads none of it."""
+    """Asks for much with a small window and reads none of it for longer than the server waits."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         connection.connect(server.address)
-        connection.sendall(b"GET /tasks HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
-        time.sleep(THINKING_S)
+        with suppress(OSError):  # cut off, as it should be
+            connection.sendall(b"GET /tasks HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        time.sleep(HOLDING_S)
 
 
 def half_request(server: LocalServer) -> None:
-    """Announces a body, sends a part of it, and is gone."""
+    """Announces a body and sends a part of it; waits, then is gone."""
+    _half_request(server, HOLDING_S)
+
+
+def aborted_request(server: LocalServer) -> None:
+    """The same, and is gone at once."""
+    _half_request(server, THINKING_S)
+
+
+def _half_request(server: LocalServer, seconds: float) -> None:
     with socket.create_connection(server.address) as connection:
         connection.sendall(b"POST /step HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
-        time.sleep(THINKING_S)
+        time.sleep(seconds)
 
 
 def half_closed(server: LocalServer) -> None:
@@ -171,6 +183,7 @@ def vanishing(server: LocalServer) -> None:
 BAD_CLIENTS: Final[tuple[Callable[[LocalServer], None], ...]] = (
     slow_reader,
     half_request,
+    aborted_request,
     half_closed,
     vanishing,
 )

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,7 @@ from scripts.soak_clients import BAD_CLIENTS, Player, play_http, play_socket
 ALLOWED_GROWTH: Final = 0.05
 WATCHED_EVERY_S: Final = 1.0
 BAD_EVERY_S: Final = 0.2
+BAD_AT_ONCE: Final = 24
 SETTLED_SHARE: Final = 1 / 3
 
 
@@ -88,9 +89,13 @@ def soak(server: LocalServer, sessions: int, seconds: float) -> Watch:
 
 def _misbehave(server: LocalServer, stop: threading.Event) -> None:
     number = 0
-    while not stop.wait(BAD_EVERY_S):
-        BAD_CLIENTS[number % len(BAD_CLIENTS)](server)
-        number += 1
+    with ThreadPoolExecutor(BAD_AT_ONCE) as pool:
+        running: list[Future[None]] = []
+        while not stop.wait(BAD_EVERY_S):
+            running = [each for each in running if not each.done() or each.result()]
+            if len(running) < BAD_AT_ONCE:
+                running.append(pool.submit(BAD_CLIENTS[number % len(BAD_CLIENTS)], server))
+                number += 1
 
 
 def growth(memory_mb: Sequence[float]) -> float:

@@ -168,7 +168,7 @@ def _jumped(program: Program, beside: Path, results: dict[str, str]) -> Row:
     same = program.results(folder) == results
     return Row(
         program.name,
-        "clock jumps by a year, to and fro",
+        "clock jumps by a year, back and forth",
         f"exit status {ended.status}; result {'byte for byte the same' if same else 'differs'}",
         "no result depends on the clock",
         ended.status == 0 and same,
