@@ -14,9 +14,10 @@ from typing import Final
 
 import numpy as np
 
+from agents.base import Agent
 from agents.knobs import kv_in_use
 from agents.planning import FloatArray, Futures, Moves
-from agents.simple import BestConstantAgent
+from agents.simple import BestConstantAgent, ConstantAgent
 from agents.twin import Twin
 from llmserve_env.models import ServeAction, ServeObservation
 from llmserve_env.tasks import TaskSpec
@@ -34,9 +35,15 @@ LEAST_KV: Final = 0.01  # of what a twin may be asked about once its error is ta
 class MpcAgent:
     """Plans anew every other window."""
 
+    def __init__(self, base: ServeAction | None = None) -> None:
+        """Fall back to this action, or to the best constant of the task."""
+        self._given = base
+
     def reset(self, task: TaskSpec, seed: int) -> None:
         """Build twins of the deployment; the plan starts at the best constant."""
-        self._base = BestConstantAgent()
+        self._base: Agent = (
+            BestConstantAgent() if self._given is None else ConstantAgent(self._given)
+        )
         self._base.reset(task, seed)
         self._twins, self._moves = [Twin(task, seed, index) for index in range(TWINS)], Moves(task)
         self._futures = Futures(task, self._twins[0].capacity, WIDTH)

@@ -19,6 +19,7 @@ from agents.llm_settings import DEFAULT_MODEL, LlmSettings
 from agents.mpc import MpcAgent
 from agents.ppo.agent import GENERALIST, WEIGHTS, PpoAgent
 from agents.reactive import ReactiveAgent
+from agents.recommend.policy_file import policy_agent, read_policy
 from agents.sb3 import Sb3Agent
 from agents.simple import BestConstantAgent, ConstantAgent, RandomAgent
 from llmserve_env.errors import InvalidInputError
@@ -28,6 +29,7 @@ CONSTANT: Final = "constant"
 LLM: Final = "llm"
 PPO: Final = "ppo"
 SB3: Final = "sb3"
+POLICY: Final = "policy"
 _ENTRIES: Final = (
     AgentEntry(
         name="random",
@@ -106,6 +108,7 @@ def agent_entry(name: str) -> AgentEntry:
     - `constant:JSON`: an object of knobs; those left out keep the task's default.
     - `ppo:FILE.npz`: what train.py wrote.
     - `sb3:FILE.zip`: what `save` of stable-baselines3's PPO or of MaskablePPO wrote.
+    - `policy:FILE.json`: what `llmserve recommend` wrote.
     - `llm:MODEL`, or `llm` for the usual model: asks a language model, with OPENAI_API_KEY and
       OPENAI_BASE_URL. It is never listed: asking costs money.
     - `module:Class`: made without arguments, with `reset` and `act`, as base.Agent says.
@@ -125,6 +128,8 @@ def agent_entry(name: str) -> AgentEntry:
         return _ppo_entry(name, Path(argument))
     if colon and kind == SB3:
         return _sb3_entry(name, Path(argument))
+    if colon and kind == POLICY:
+        return _policy_entry(name, Path(argument))
     if kind == LLM:
         return _llm_entry(name, argument or DEFAULT_MODEL)
     if colon:
@@ -132,7 +137,7 @@ def agent_entry(name: str) -> AgentEntry:
     raise InvalidInputError(
         f"unknown agent {name!r}; known agents: {', '.join(known)}, "
         f'{CONSTANT}:JSON as in {CONSTANT}:{{"batch_cap": 64}}, {PPO}:FILE.npz, '
-        f"{SB3}:FILE.zip, {LLM}:MODEL, or module:Class"
+        f"{SB3}:FILE.zip, {POLICY}:FILE.json, {LLM}:MODEL, or module:Class"
     )
 
 
@@ -180,6 +185,15 @@ def _sb3_entry(name: str, file: Path) -> AgentEntry:
         name=name,
         description=f"The policy of stable-baselines3 in {file}.",
         make=lambda: Sb3Agent(file),
+    )
+
+
+def _policy_entry(name: str, file: Path) -> AgentEntry:
+    policy = read_policy(file)
+    return AgentEntry(
+        name=name,
+        description=f"{policy.name}, recommended in {file}.",
+        make=lambda: policy_agent(policy, make_agent),
     )
 
 

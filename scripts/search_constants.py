@@ -12,24 +12,13 @@ part, and `--times-seeds 4` is right for them, because their episodes differ mor
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
-from scipy.stats import qmc
 
-from agents.batch import FloatArray
-from agents.knobs import (
-    KV_STEPS_PER_ONE,
-    LARGEST_CAP,
-    LARGEST_KV,
-    SMALLEST_KV,
-    KnobMenu,
-    Setting,
-    clip_cap,
-    clip_kv,
-)
+from agents.knob_steps import drawn_actions, neighbours
+from agents.knobs import KnobMenu
 from agents.parallel import add_worker_options, workers_of
 from agents.tuned_files import (
     BestConstants,
@@ -42,7 +31,6 @@ from llmserve_env.models import KNOBS, ServeAction
 from llmserve_env.splits import split_seeds
 from llmserve_env.tasks import Catalogue, TaskSpec, shipped_catalogue
 from scripts.search_tools import Crew, score_action, search_tasks
-from simulator.rng import stream
 
 SCREENING_SEEDS: Final = (4, 16)
 # Share of the candidates that the second screening sees.
@@ -50,58 +38,7 @@ SURVIVORS: Final = 0.3
 STARTS: Final = 6
 FINAL_TRAIN_SEEDS: Final = 48
 VALIDATION_SEEDS: Final = 64
-DRAWN_KV_STEPS_PER_ONE: Final = 20
-# Coordinate steps, coarse and then fine: factors on the cap, hundredths of the KV budget.
-CAP_FACTORS: Final = ((0.5, 0.7, 1.4, 2.0), (0.84, 1.19))
-KV_STEPS: Final = ((-15, -5, 5, 15), (-2, 2))
-DEPTH_STEPS: Final = ((-2, -1, 1, 2), (-1, 1))
 MAX_PASSES: Final = 6
-
-
-def drawn_actions(menu: KnobMenu, count: int) -> list[ServeAction]:
-    """Distinct actions spread over the knobs that move; fewer only if the menu has no more."""
-    doublings = math.ceil(math.log2(4 * count))
-    points = qmc.Sobol(len(KNOBS), rng=stream(0, "search_constants")).random_base2(doublings)
-    actions = {_setting_at(menu, point): None for point in points}
-    return list(dict.fromkeys(map(menu.action, actions)))[:count]
-
-
-def _setting_at(menu: KnobMenu, point: FloatArray) -> Setting:
-    kv = SMALLEST_KV + point[1] * (LARGEST_KV - SMALLEST_KV)
-    depth, tier, split, priority = (
-        menu.levels(knob)[int(share * len(menu.levels(knob)))]
-        for knob, share in zip(KNOBS[2:], point[2:], strict=True)
-    )
-    return Setting(
-        clip_cap(LARGEST_CAP ** float(point[0])),
-        clip_kv(round(kv * DRAWN_KV_STEPS_PER_ONE) / DRAWN_KV_STEPS_PER_ONE),
-        depth,
-        tier,
-        split,
-        priority,
-    )
-
-
-def neighbours(menu: KnobMenu, action: ServeAction, knob: str, *, fine: bool) -> list[ServeAction]:
-    """The other actions one step away along a knob."""
-    now = Setting(*(getattr(action, each) for each in KNOBS))
-    steps = _steps(menu, knob, now, fine=fine)
-    near = dict.fromkeys(menu.action(now._replace(**{knob: value})) for value in steps)
-    return [other for other in near if other != action]
-
-
-def _steps(menu: KnobMenu, knob: str, now: Setting, *, fine: bool) -> Iterator[Any]:
-    if knob == "batch_cap":
-        yield from (clip_cap(now.batch_cap * factor) for factor in CAP_FACTORS[fine])
-    elif knob == "kv_budget_fraction":
-        kv = now.kv_budget_fraction
-        yield from (clip_kv(kv + step / KV_STEPS_PER_ONE) for step in KV_STEPS[fine])
-    elif knob == "speculation_depth":
-        depths = menu.levels(knob)
-        wanted = (now.speculation_depth + step for step in DEPTH_STEPS[fine])
-        yield from (depth for depth in wanted if depth in depths)
-    else:
-        yield from menu.levels(knob)
 
 
 def descend(

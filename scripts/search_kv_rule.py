@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from agents.knob_steps import neighbours
 from agents.knobs import KnobMenu
 from agents.kv_rule import levels_of
 from agents.kv_rule_parameters import KvRuleParameters
@@ -24,7 +25,6 @@ from agents.ppo.fleet import Lanes, Seeds
 from agents.tuned_files import Choice, Provenance, TunedKvRules, constant_for
 from llmserve_env.splits import split_seeds
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
-from scripts.search_constants import neighbours
 from scripts.search_tools import Crew, search_tasks
 from simulator.engine import action_row
 

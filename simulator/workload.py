@@ -119,7 +119,7 @@ def _stream_requests(
             _classes(spec, count, chance("class")) if recorded_class is None else recorded_class
         ),
         stream=np.full(count, index, dtype=np.int64),
-        acceptance_first=_acceptance_first(spec.acceptance, count, chance("acceptance")),
+        acceptance_first=acceptance_first(spec.acceptance, count, chance("acceptance")),
         acceptance_ratio=np.full(count, spec.acceptance.ratio),
         load_level=load_level,
     )
@@ -161,7 +161,8 @@ def _classes(spec: Stream, count: int, rng: np.random.Generator) -> IntArray:
     return np.searchsorted(bounds, rng.random(count), side="right").astype(np.int64)
 
 
-def _acceptance_first(acceptance: Acceptance, count: int, rng: np.random.Generator) -> FloatArray:
+def acceptance_first(acceptance: Acceptance, count: int, rng: np.random.Generator) -> FloatArray:
+    """(count,) float64 in [0, 1], the chance of each request's first draft token."""
     mean, spread = acceptance.first, acceptance.spread
     if spread == 0.0:
         return np.full(count, mean)

@@ -1,7 +1,8 @@
 import pytest
 
+from agents.knob_steps import drawn_actions, neighbours
 from agents.knobs import KnobMenu
-from scripts.search_constants import descend, drawn_actions, neighbours, search
+from scripts.search_constants import descend, search
 from scripts.search_tools import score_action
 from tests.builders import action, task
 

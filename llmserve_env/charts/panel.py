@@ -54,6 +54,7 @@ class Panel:
         bars: A value per window behind the lines, on a scale of their own that is not shown.
         marks: Values of the y axis and what is written there; round numbers if left out.
         plot_height_px: Between the edges.
+        x_name: What the x axis counts.
     """
 
     title: str
@@ -66,6 +67,7 @@ class Panel:
     bars: Values = ()
     marks: Sequence[tuple[float, str]] = field(default=())
     plot_height_px: float = PLOT_HEIGHT_PX
+    x_name: str = "window"
 
     @property
     def height_px(self) -> float:
@@ -97,17 +99,17 @@ def draw_panel(figure: ElementTree.Element, panel: Panel, *, cursor: int | None 
     if cursor is not None:
         x = axes.x_px(cursor + 0.5)
         line_element(figure, (x, box.top), (x, box.bottom), CURSOR)
-    draw_x_axis(figure, axes)
+    draw_x_axis(figure, axes, name=panel.x_name)
 
 
-def draw_x_axis(figure: ElementTree.Element, axes: Axes) -> None:
-    """Draw the line at the bottom, with the numbers of windows."""
+def draw_x_axis(figure: ElementTree.Element, axes: Axes, *, name: str = "window") -> None:
+    """Draw the line at the bottom, with the numbers of windows, or of what else it counts."""
     box = axes.box
     line_element(figure, (box.left, box.bottom), (box.right, box.bottom), AXIS)
     for value in ticks(axes.x_range, MOST_TICKS + 1):
         x = axes.x_px(value)
         line_element(figure, (x, box.bottom), (x, box.bottom + 4), AXIS)
-        label = f"window {value:g}" if value == 0.0 else f"{value:g}"
+        label = f"{name} {value:g}" if value == 0.0 else f"{value:g}"
         text(figure, x, box.bottom + 17, label, SMALL | {"text-anchor": "middle"})
 
 

@@ -38,5 +38,6 @@ VERBS: Final = (
     Verb("validate", "server.cli.validate:validate", "Executes a submission's actions again."),
     Verb("mcp", "server.cli.mcp:mcp", "The environment as MCP tools on stdin and stdout."),
     Verb("trace", "server.cli.trace:trace", "Your own traffic: import, stats, list, fit."),
+    Verb("recommend", "server.cli.recommend:recommend", "A trace and objectives -> settings."),
     Verb("autopilot", "server.cli.autopilot:autopilot", "A policy runs a live vLLM server."),
 )

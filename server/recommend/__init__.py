@@ -1,0 +1,1 @@
+"""What `llmserve recommend` reads and writes around a study: recordings, sentences, the report."""
