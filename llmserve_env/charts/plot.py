@@ -27,6 +27,7 @@ HEIGHT_PX, LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 290, 64, 18, 30, 48
 MOST_TICKS: Final = 5
 ROOM: Final = 0.07
 RADIUS_PX: Final = 4.2
+SMALL_PX: Final = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,8 @@ def _draw(root: ElementTree.Element, series: Series, place: Callable[[Point], Po
     for (left, top), name in zip(places, series.names, strict=True):
         if series.radius_px:
             circle = {"cx": f"{left:.1f}", "cy": f"{top:.1f}", "r": f"{series.radius_px:g}"}
-            style = {"fill": PAPER, "stroke": look.colour, "stroke-width": "2.2"}
+            width = "2.2" if series.radius_px > SMALL_PX else "1.3"
+            style = {"fill": PAPER, "stroke": look.colour, "stroke-width": width}
             dot = ElementTree.SubElement(
                 root, "circle", circle | style | {"class": f"dot {look.css}"}
             )
