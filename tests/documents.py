@@ -29,4 +29,4 @@ def commands(page):
 def plain(command):
     """The command without variables and without uv: what NOT_RUN and others name it by."""
     words = re.sub(r"^(\w+=(\$\([^)]*\)|\S*) )*", "", command)
-    return re.sub(r"^uv run( --frozen| --extra \w+)* ", "", words)
+    return re.sub(r"^uv run( --frozen| --no-sync| --extra \w+)* ", "", words)

@@ -48,8 +48,10 @@ def source_of(words):
         path = ROOT / words[1]
     else:
         return ""
-    shared = "server/llm_command.py" if "llm_command" in path.read_text() else path
-    return path.read_text() + (ROOT / shared).read_text()
+    text = path.read_text(encoding="utf-8")
+    named = re.findall(r"^from ([\w.]+) import", text, re.MULTILINE)
+    shared = [ROOT / f"{name.replace('.', '/')}.py" for name in named]
+    return text + "".join(other.read_text() for other in shared if other.exists())
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))

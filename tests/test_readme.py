@@ -42,6 +42,7 @@ NOT_RUN = {
 SCALED = (
     (r"llmserve demo", "llmserve demo --seconds 0"),
     (r"--episodes \d+", "--episodes 1"),
+    (r"--seeds \d+", "--seeds 1"),
     (r"(evaluate\.py (?!.*--jobs).*)$", r"\1 --jobs 1"),
     (r"(train\.py .*)--steps \d+", r"\1--smoke"),
     (r"(examples/\S+ .*)$", r"\1 --steps 300"),
@@ -55,7 +56,8 @@ START_LIMIT_S = 180.0
 MY_MODULE = """
 class MyAgent:
     def reset(self, task, seed):
-        self.action = task.default_action.model_copy(update={"kv_budget_fraction": 0.5})
+        knobs = {"batch_cap": 161, "kv_budget_fraction": 0.45, "quantization_tier": "INT8"}
+        self.action = task.default_action.model_copy(update=knobs | {"speculation_depth": 2})
 
     def act(self, observation):
         return self.action
