@@ -7,7 +7,8 @@ that concerns the feature alone, the observation keeps the value. What no sample
 
 WINDOW_FEATURES are those of one observation. TRENDS are averages of some of them over the windows
 of the episode, a fast and a slow one: level and drift of what changes behind a policy's back.
-FeatureEncoder remembers what they need. FEATURES are both.
+SURGE_AGE is how long ago requests last came in a surge. FeatureEncoder remembers what these need.
+FEATURES are all of them.
 
 What could tell the clock or the task (step_index, cost_so_far, task_id) is left out.
 """
@@ -136,7 +137,12 @@ TRENDS: Final[tuple[Feature, ...]] = tuple(
     for name in AVERAGED
     for speed, fraction in _SPEEDS
 )
-FEATURES: Final = WINDOW_FEATURES + TRENDS
+# A surge is a window with more than so many times the arrivals of the slow average before it. Where
+# surges keep a distance, the age of the last tells how soon the next may come.
+_SURGE_RATIO: Final = 2.5
+_SURGE_HORIZON: Final = 64.0  # windows; also the age of a surge that was never seen
+SURGE_AGE: Final = Feature("request_arrival_rate.surge_age", "linear", full=_SURGE_HORIZON)
+FEATURES: Final = (*WINDOW_FEATURES, *TRENDS, SURGE_AGE)
 FEATURE_NAMES: Final[tuple[str, ...]] = tuple(feature.name for feature in FEATURES)
 
 _LOG_COUNT: Final = len(_LOG)
@@ -157,8 +163,13 @@ _FLAG_COLUMNS: Final = np.array(
 )
 _NEWEST: Final = np.array([fraction for _, fraction in _SPEEDS])
 _SPEED_COUNT: Final = len(_SPEEDS)
-# What is remembered per averaged feature: its averages, and of how many windows.
-_REMEMBERED: Final = _SPEED_COUNT + 1
+# What is remembered per averaged feature: its averages, and of how many windows; below these a line
+# that begins with the surge's age.
+_REMEMBERED: Final = _SPEED_COUNT + 2
+_AGE: Final = _SPEED_COUNT + 1
+_RATE: Final = RAW_NAMES.index("request_arrival_rate")
+_SLOW: Final = _SPEED_COUNT - 1
+_AGE_COLUMN: Final = len(FEATURES) - 1
 _NOTHING_SEEN: Final = -1.0
 
 _log_values = attrgetter(*(feature.name for feature in _LOG))
@@ -193,6 +204,7 @@ class FeatureEncoder:
         """Forget the episodes; the next observation is that of a reset."""
         self._memory[:] = 0.0
         self._memory[:, _SPEED_COUNT] = _NOTHING_SEEN
+        self._memory[:, _AGE] = _SURGE_HORIZON
 
     def encode(self, observation: ServeObservation) -> Features:
         """(FEATURES,) of the next observation of the one episode; call it once per observation."""
@@ -257,17 +269,24 @@ def write_features(raw: FloatArray, features: Features) -> None:
 
 
 def write_trends(features: Features, memory: FloatArray) -> None:
-    """Take a window into the averages and write them behind the window's features.
+    """Take a window into the averages and write them and the surge's age behind its features.
 
     The first windows weigh alike, so that an average starts at the first sample and not at 0; a
     window without a sample leaves it as it is; the observation at reset, when nothing was served
     yet, is no window. Written as loops, because the simulator compiles this function as it is.
 
     Args:
-        features: (rows, FEATURES); of these TRENDS are filled.
-        memory: (rows, averages and count, AVERAGED), updated.
+        features: (rows, FEATURES); of these TRENDS and SURGE_AGE are filled.
+        memory: (rows, averages, count and age, AVERAGED), updated.
     """
     for row in range(features.shape[0]):
+        # The first window is no surge: there is no average yet to compare it with.
+        slow = math.expm1(memory[row, _SLOW, 0] * _SPANS[_RATE])
+        rate = math.expm1(features[row, _RATE] * _SPANS[_RATE])
+        memory[row, _AGE, 0] = min(memory[row, _AGE, 0] + 1.0, _SURGE_HORIZON)
+        if memory[row, _SPEED_COUNT, 0] > 0.0 and rate > _SURGE_RATIO * slow:
+            memory[row, _AGE, 0] = 0.0
+        features[row, _AGE_COLUMN] = memory[row, _AGE, 0] / _SURGE_HORIZON
         for i in range(_AVERAGED_COLUMNS.size):
             windows, flag = memory[row, _SPEED_COUNT, i], _FLAG_COLUMNS[i]
             if windows == _NOTHING_SEEN:

@@ -44,12 +44,13 @@ GENERALIST: Final = "generalist"
 # Windows to learn from: more where there is more to tell apart.
 STEPS: Final = {
     "static_workload": 300_000,
-    "bursty_workload": 600_000,
-    "adversarial_multitenant": 1_200_000,
+    "bursty_workload": 1_800_000,
+    "adversarial_multitenant": 2_400_000,
     GENERALIST: 1_200_000,
 }
 # Numbers of the recipe that a policy is trained with instead, see docs/learning_attempts.md.
-CHANGES: Final[dict[str, dict[str, Any]]] = {"adversarial_multitenant": {"hidden_units": 128}}
+WIDE: Final = ("bursty_workload", "adversarial_multitenant", GENERALIST)
+CHANGES: Final[dict[str, dict[str, Any]]] = {name: {"hidden_units": 128} for name in WIDE}
 SEEDS: Final = 5
 
 

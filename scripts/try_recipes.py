@@ -21,6 +21,7 @@ from typing import Any, Final
 from agents.ppo.recipe import Recipe, changed_recipe
 from agents.ppo.training import Plan, Results, Training
 from agents.result_files import write_json, write_text
+from llmserve_env import encoding
 from llmserve_env.errors import LLMServeError
 from llmserve_env.tasks import shipped_catalogue
 
@@ -31,12 +32,15 @@ RUNS: Final = ROOT / "runs" / "attempts"
 BURSTY: Final = "bursty_workload"
 ADVERSARIAL: Final = "adversarial_multitenant"
 STEPS: Final = 600_000
-# What the first policies chose between.
-COARSE_MENU: Final[dict[str, Any]] = {
-    "kv_multipliers": [0.9, 1.1, 1.4],
-    "kv_offsets": [0.0, 0.08, 0.2, 0.35],
-    "kv_slacks": [0.0, 0.12],
-    "kv_start": [1.1, 0.2, 0.12],
+LONG: Final = 1_800_000
+WIDE: Final[dict[str, Any]] = {"hidden_units": 128}  # as those of both tasks that ship
+# What policies chose between and were discounted by before they saw how old a surge is.
+EARLIER: Final[dict[str, Any]] = {
+    "kv_multipliers": [0.9, 1.0, 1.1, 1.25],
+    "kv_offsets": [0.0, 0.03, 0.06, 0.1, 0.16],
+    "kv_start": [0.9, 0.1, 0.04],
+    "gamma": 0.97,
+    "gae_lambda": 0.95,
 }
 
 
@@ -69,41 +73,31 @@ class Attempt:
         return changed_recipe(self.changes)
 
 
-_FIRST: Final = COARSE_MENU | {"warm_start_logit": 3.0}
+SURGE_AGE: Final = {"blind_to": ["request_arrival_rate.surge_age"]}
+TRENDS: Final = {"blind_to": [feature.name for feature in encoding.TRENDS]}
 _IDEAS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
-    ("shipped recipe", "for comparison", {}),
+    ("shipped recipe, wide", "for comparison", {}),
+    ("blind to surges", "what the age of the last surge is worth", SURGE_AGE),
+    ("blind to trends", "what averages over past windows are worth", TRENDS),
+    ("earlier recipe", "coarser KV menu, longer horizon; it sees surges, too", EARLIER),
+    ("narrow networks", "fewer may do", {"hidden_units": 64}),
+    ("wider still", "more situations to tell apart", {"hidden_units": 256}),
     ("less exploration", "late policies are sharper", {"entropy": 0.01}),
     ("twice the traces", "gradients are noisy", {"traces": 32, "minibatches": 8}),
-    ("first recipe", "coarser KV menu, the best constant's levels e^3 times as likely", _FIRST),
     ("short horizon", "most of what an action does has happened after ten windows", {"gamma": 0.9}),
     ("long horizon", "KV that is short now is made up for much later", {"gamma": 0.985}),
-    ("wider networks", "more situations to tell apart", {"hidden_units": 128}),
     ("no warm start", "the best constant's levels may be a trap", {"warm_start_logit": 0.0}),
-)
-_WIDE: Final[dict[str, Any]] = {"hidden_units": 128}
-# What the wider networks made worth a try, where they helped.
-_WIDER: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
-    ("wide, twice as long", "it was still rising", {"steps": 2 * STEPS, "changes": _WIDE}),
-    ("wide, another seed", "how much of it was luck", {"seed": 1, "changes": _WIDE}),
-    ("wider still", "more of the same", {"changes": {"hidden_units": 256}}),
-    (
-        "wide, nearer",
-        "late updates are smaller",
-        {"changes": _WIDE | {"gamma": 0.95, "learning_rate": 7e-4}},
-    ),
-    (
-        "wide, shorter traces",
-        "advantages with less noise",
-        {"changes": _WIDE | {"gae_lambda": 0.9}},
-    ),
 )
 ATTEMPTS: Final = (
     *(
-        Attempt(name, idea, task_id, changes=changes)
+        Attempt(name, idea, task_id, changes=WIDE | changes)
         for task_id in (BURSTY, ADVERSARIAL)
         for name, idea, changes in _IDEAS
     ),
-    *(Attempt(name, idea, ADVERSARIAL, **rest) for name, idea, rest in _WIDER),
+    *(
+        Attempt("three times as long", "it was still rising", task_id, steps=LONG, changes=WIDE)
+        for task_id in (BURSTY, ADVERSARIAL)
+    ),
 )
 
 

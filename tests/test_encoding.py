@@ -42,9 +42,9 @@ def encoded(observation, *windows):
 
 
 def test_every_feature_has_a_name_of_its_own():
-    assert len(FEATURES) == 76
+    assert len(FEATURES) == 77
     assert len(WINDOW_FEATURES) == 56
-    assert len(set(FEATURE_NAMES)) == 76
+    assert len(set(FEATURE_NAMES)) == 77
     assert FEATURE_NAMES[: len(RAW_NAMES)] == RAW_NAMES
 
 
@@ -56,7 +56,7 @@ def test_the_vector_is_float32_within_0_and_1(observation):
     features = encoded(observation, {}, {})
 
     assert features.dtype == np.float32
-    assert features.shape == (76,)
+    assert features.shape == (77,)
     assert features.min() >= 0.0
     assert features.max() <= 1.0
 
@@ -141,7 +141,7 @@ def test_raw_values_keep_their_units_and_say_none(observation):
 
 class TestTrends:
     def test_every_averaged_feature_has_a_fast_and_a_slow_one(self):
-        names = FEATURE_NAMES[len(WINDOW_FEATURES) :]
+        names = FEATURE_NAMES[len(WINDOW_FEATURES) : -1]
 
         assert len(names) == 2 * len(AVERAGED)
         assert names[:2] == ("request_arrival_rate.fast", "request_arrival_rate.slow")
@@ -155,7 +155,7 @@ class TestTrends:
     def test_they_are_0_at_reset(self, observation):
         features = FeatureEncoder().encode(observation)
 
-        assert not features[len(WINDOW_FEATURES) :].any()
+        assert not features[len(WINDOW_FEATURES) : -1].any()
 
     def test_they_begin_at_the_first_window(self, observation):
         features = encoded(observation, {"kv_cache_occupancy": 0.8})
@@ -213,3 +213,45 @@ class TestTrends:
         rows = [compiled.extend(window) for window in windows]
 
         assert np.array_equal(rows, [interpreted.extend(window) for window in windows])
+
+
+class TestSurgeAge:
+    CALM = {"request_arrival_rate": 10.0}
+    SURGE = {"request_arrival_rate": 30.0}
+
+    def age_windows(self, observation, *windows):
+        return 64.0 * trend(encoded(observation, *windows), "request_arrival_rate.surge_age")
+
+    def test_a_surge_that_was_never_seen_is_as_old_as_can_be(self, observation):
+        assert self.age_windows(observation, *([self.CALM] * 5)) == 64.0
+
+    def test_a_window_far_above_the_slow_average_starts_it_anew(self, observation):
+        assert self.age_windows(observation, *([self.CALM] * 5), self.SURGE) == 0.0
+
+    def test_a_window_less_far_above_does_not(self, observation):
+        risen = {"request_arrival_rate": 24.0}
+
+        assert self.age_windows(observation, *([self.CALM] * 5), risen) == 64.0
+
+    def test_it_counts_windows_up_to_its_horizon(self, observation):
+        surge = [*([self.CALM] * 5), self.SURGE]
+
+        assert self.age_windows(observation, *surge, *([self.CALM] * 7)) == 7.0
+        assert self.age_windows(observation, *surge, *([self.CALM] * 90)) == 64.0
+
+    def test_the_first_window_is_compared_with_nothing(self, observation):
+        assert self.age_windows(observation, self.SURGE) == 64.0
+
+    def test_a_higher_rate_that_stays_is_a_surge_only_until_the_average_has_followed(
+        self, observation
+    ):
+        assert self.age_windows(observation, *([self.CALM] * 20), *([self.SURGE] * 30)) > 20.0
+
+    def test_a_reset_forgets_it(self, observation):
+        encoder = FeatureEncoder()
+        for fields in ({}, self.CALM, self.CALM, self.SURGE):
+            encoder.encode(observation.model_copy(update=fields))
+
+        encoder.reset()
+
+        assert encoder.encode(observation)[-1] == 1.0

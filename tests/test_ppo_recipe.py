@@ -16,7 +16,9 @@ def test_a_number_can_be_replaced():
     assert recipe(gamma=0.9).gamma == 0.9
 
 
-@pytest.mark.parametrize("wrong", [{"gamma": 1.5}, {"epochs": 0}, {"unheard_of": 1}])
+@pytest.mark.parametrize(
+    "wrong", [{"gamma": 1.5}, {"epochs": 0}, {"unheard_of": 1}, {"blind_to": ["x"]}]
+)
 def test_numbers_out_of_range_and_unknown_ones_are_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         recipe(**wrong)

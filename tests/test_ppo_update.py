@@ -12,9 +12,10 @@ torch.set_num_threads(1)  # networks this small gain nothing by more
 
 from agents.ppo.actions import HEADS, ActionReader, width_of  # noqa: E402
 from agents.ppo.fleet import Fleet  # noqa: E402
-from agents.ppo.network import Networks, joint_log_probability  # noqa: E402
+from agents.ppo.network import Networks, joint_log_probability, linear_layers  # noqa: E402
 from agents.ppo.rollout import collect  # noqa: E402
 from agents.ppo.update import batch_of, improve, losses  # noqa: E402
+from llmserve_env.encoding import FEATURE_NAMES  # noqa: E402
 
 
 @pytest.fixture
@@ -126,3 +127,19 @@ def test_statistics_of_networks_that_do_not_move_show_no_divergence(played):
     assert statistics.divergence == pytest.approx(0.0, abs=1e-6)
     assert statistics.clipped_fraction == 0.0
     assert statistics.entropy > 0.0
+
+
+def test_nothing_is_learnt_from_what_a_policy_is_blind_to(played):
+    numbers = recipe(blind_to=[FEATURE_NAMES[0]])
+    generator = torch.Generator().manual_seed(0)
+    inputs = played.fleet.features.shape[1] + HEADS
+    networks = Networks(inputs, width_of(numbers.kv), numbers, generator)
+    stacks = [linear_layers(stack)[0].weight for stack in (networks.policy, networks.value)]
+    before = [weight.detach().clone() for weight in stacks]
+
+    optimizer = torch.optim.Adam(networks.parameters())
+    improve(networks, optimizer, played.batch, numbers, entropy_weight=0.01, generator=generator)
+
+    for weight, start in zip(stacks, before, strict=True):
+        assert not weight[:, 0].any()
+        assert not torch.equal(weight[:, 1:], start[:, 1:])

@@ -24,7 +24,7 @@ def started(threads=1):
 def test_environments_start_alike_whatever_requests_will_come():
     _, features = started()
 
-    assert features.shape == (3, 76)
+    assert features.shape == (3, 77)
     assert np.array_equal(features[0], features[1])
     assert np.array_equal(features[0], features[2])
 

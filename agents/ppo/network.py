@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from agents.ppo.actions import HEADS
 from agents.ppo.recipe import Recipe
+from llmserve_env.encoding import FEATURE_NAMES
 
 NEVER: float = -1e9  # added to the logit of a level that may not be chosen
 SMALLEST_DRAW: float = 1e-9
@@ -95,11 +96,23 @@ class Networks(nn.Module):
         self.policy = _stack((*shapes, output), generator)
         self.value = _stack((*shapes, (hidden, 1, 1.0)), generator)
         self.keep = recipe.keep_logit
+        self._blind_to([FEATURE_NAMES.index(name) for name in recipe.blind_to])
 
     def prefer(self, shares: Tensor, logit: float) -> None:
         """Add to the logits whatever is seen: a level's share (HEADS, width) of `logit`."""
         with torch.no_grad():
             linear_layers(self.policy)[-1].bias.add_(logit * shares.flatten())
+
+    def _blind_to(self, columns: list[int]) -> None:
+        """Hold the weights of these inputs at 0, for good."""
+        for stack in (self.policy, self.value):
+            weight = linear_layers(stack)[0].weight
+            seen = torch.ones(weight.shape[1])
+            seen[columns] = 0.0
+            with torch.no_grad():
+                weight.mul_(seen)
+            if columns:
+                weight.register_hook(seen.mul)
 
     def logits(self, inputs: Tensor, offsets: Tensor, heads: Heads) -> Tensor:
         """(lines, rows), of every level.

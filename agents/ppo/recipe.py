@@ -9,8 +9,9 @@ from importlib import resources
 from itertools import product
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from llmserve_env.encoding import FEATURE_NAMES
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.workloads import NonNegative, Positive, Spec
 
@@ -47,7 +48,12 @@ class KvMenu(Spec):
 
 
 class Recipe(Spec):
-    """The numbers of recipe.toml, which says what each is good for."""
+    """The numbers of recipe.toml, which says what each is good for.
+
+    Attributes:
+        blind_to: Names of features that the networks are to learn nothing from; none in recipe.toml,
+            for trying what a feature is worth.
+    """
 
     traces: Count
     replicas: Count
@@ -70,6 +76,15 @@ class Recipe(Spec):
     validations: Count
     validation_seeds: Count
     kv: KvMenu
+    blind_to: tuple[str, ...] = ()
+
+    @field_validator("blind_to")
+    @classmethod
+    def _are_features(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in FEATURE_NAMES:
+                raise ValueError(f"there is no feature {name!r}")
+        return names
 
     @property
     def environments(self) -> int:

@@ -106,7 +106,7 @@ def test_several_environments_run_side_by_side():
     _, rewards, _, truncated, _ = envs.step(envs.action_space.sample())
 
     assert isinstance(envs, ServingVectorEnv)
-    assert features.shape == (3, 76)
+    assert features.shape == (3, 77)
     assert rewards.shape == (3,)
     assert not truncated.any()
     envs.close()
