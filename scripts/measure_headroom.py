@@ -1,11 +1,14 @@
 """Measures how much a policy can gain over the best constant action: docs/headroom.md and .json.
 
     uv run python -m scripts.measure_headroom [--episodes 64] [--jobs 2]
+    uv run python -m scripts.measure_headroom --only ppo ppo_generalist
     uv run python -m scripts.measure_headroom --check
 
 A run that was killed goes on where it stopped: episodes are kept under .cache until the simulator,
-a task, an agent or its weights change. `--check` is for continuous integration: the stored numbers
-must be of this version, leave room, and be what is played today.
+a task, an agent or its weights change. `--only` plays some agents anew on the stored seeds and
+leaves the stored results of the others alone: for new weights, or a new agent. `--check` is for
+continuous integration: the stored numbers must be of this version, leave room, and be what is
+played today.
 Exit status 1 if a gate is missed.
 """
 
@@ -94,6 +97,25 @@ def measure(
     }
 
 
+def renewed(
+    stored: dict[str, Any], agents: Sequence[str], *, workers: Workers, kept: KeptRows[Job]
+) -> dict[str, Any]:
+    """The stored results with these agents played anew on the same seeds.
+
+    Raises:
+        ValueError: If the stored results are of another version of the environment.
+    """
+    version = shipped_catalogue().environment_version
+    if stored["environment_version"] != version:
+        raise ValueError(f"stored results are of {stored['environment_version']}, not {version}")
+    # What differences are taken to is played with them.
+    played = list(dict.fromkeys([CONSTANT, REACTIVE, *agents]))
+    found = measure(played, stored["seeds"], workers=workers, kept=kept)
+    for task_id, rows in stored["tasks"].items():
+        rows |= {agent: found["tasks"][task_id][agent] for agent in agents}
+    return stored
+
+
 def best_constant_action(task: TaskSpec) -> ServeAction:
     """The action that the registry's best constant agent plays on this task."""
     agent = make_agent(CONSTANT)
@@ -151,15 +173,19 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--episodes", type=int, default=LEAST_EPISODES, help="test seeds per task")
     add_worker_options(parser)
     parser.add_argument("--check", action="store_true", help="check the stored results only")
+    parser.add_argument("--only", nargs="+", choices=agent_names(), help="agents to play anew")
     arguments = parser.parse_args(argv)
     if arguments.check:
         return verdict(check(read_results()))
     if arguments.episodes < LEAST_EPISODES:
         parser.error(f"--episodes must be at least {LEAST_EPISODES}, got {arguments.episodes}")
     agents = agent_names()
-    seeds = split_seeds(SPLIT, arguments.episodes)
+    seeds, workers = split_seeds(SPLIT, arguments.episodes), workers_of(arguments)
     with kept_records(CACHE / sources_digest() / "records.jsonl") as kept:
-        results = measure(agents, seeds, workers=workers_of(arguments), kept=kept)
+        if arguments.only:
+            results = renewed(read_results(), arguments.only, workers=workers, kept=kept)
+        else:
+            results = measure(agents, seeds, workers=workers, kept=kept)
     write_json(RESULTS, results)
     descriptions = {name: agent_entry(name).description for name in agents}
     write_text(REPORT, page(results, descriptions, designs=DESIGNS))
@@ -169,5 +195,5 @@ def main(argv: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (LLMServeError, FileNotFoundError) as problem:
+    except (LLMServeError, FileNotFoundError, ValueError) as problem:
         sys.exit(f"measure_headroom: {problem}")

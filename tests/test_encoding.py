@@ -215,41 +215,41 @@ class TestTrends:
         assert np.array_equal(rows, [interpreted.extend(window) for window in windows])
 
 
-class TestSurgeAge:
-    CALM = {"request_arrival_rate": 10.0}
-    SURGE = {"request_arrival_rate": 30.0}
+CALM, SURGE = {"request_arrival_rate": 10.0}, {"request_arrival_rate": 30.0}
 
+
+class TestSurgeAge:
     def age_windows(self, observation, *windows):
         return 64.0 * trend(encoded(observation, *windows), "request_arrival_rate.surge_age")
 
     def test_a_surge_that_was_never_seen_is_as_old_as_can_be(self, observation):
-        assert self.age_windows(observation, *([self.CALM] * 5)) == 64.0
+        assert self.age_windows(observation, *([CALM] * 5)) == 64.0
 
     def test_a_window_far_above_the_slow_average_starts_it_anew(self, observation):
-        assert self.age_windows(observation, *([self.CALM] * 5), self.SURGE) == 0.0
+        assert self.age_windows(observation, *([CALM] * 5), SURGE) == 0.0
 
     def test_a_window_less_far_above_does_not(self, observation):
         risen = {"request_arrival_rate": 24.0}
 
-        assert self.age_windows(observation, *([self.CALM] * 5), risen) == 64.0
+        assert self.age_windows(observation, *([CALM] * 5), risen) == 64.0
 
     def test_it_counts_windows_up_to_its_horizon(self, observation):
-        surge = [*([self.CALM] * 5), self.SURGE]
+        surge = [*([CALM] * 5), SURGE]
 
-        assert self.age_windows(observation, *surge, *([self.CALM] * 7)) == 7.0
-        assert self.age_windows(observation, *surge, *([self.CALM] * 90)) == 64.0
+        assert self.age_windows(observation, *surge, *([CALM] * 7)) == 7.0
+        assert self.age_windows(observation, *surge, *([CALM] * 90)) == 64.0
 
     def test_the_first_window_is_compared_with_nothing(self, observation):
-        assert self.age_windows(observation, self.SURGE) == 64.0
+        assert self.age_windows(observation, SURGE) == 64.0
 
     def test_a_higher_rate_that_stays_is_a_surge_only_until_the_average_has_followed(
         self, observation
     ):
-        assert self.age_windows(observation, *([self.CALM] * 20), *([self.SURGE] * 30)) > 20.0
+        assert self.age_windows(observation, *([CALM] * 20), *([SURGE] * 30)) > 20.0
 
     def test_a_reset_forgets_it(self, observation):
         encoder = FeatureEncoder()
-        for fields in ({}, self.CALM, self.CALM, self.SURGE):
+        for fields in ({}, CALM, CALM, SURGE):
             encoder.encode(observation.model_copy(update=fields))
 
         encoder.reset()

@@ -7,7 +7,7 @@ from agents.evaluation import jobs_of, play
 from agents.parallel import Workers
 from llmserve_env.tasks import shipped_catalogue
 from scripts import measure_headroom
-from scripts.measure_headroom import check, kept_records, main, measure, read_results
+from scripts.measure_headroom import check, kept_records, main, measure, read_results, renewed
 from tests.headroom_results import record, results
 
 
@@ -30,6 +30,29 @@ def test_only_what_is_missing_is_played(tmp_path, monkeypatch):
         assert played == [wanted[-1]]
         assert found["tasks"]["static_workload"]["reactive"]["raw_scores"] == [0.5, 0.5]
         assert all(job in kept for job in wanted)
+
+
+def test_some_agents_are_played_anew_and_the_others_left_alone(tmp_path):
+    stored = results() | {"seeds": [2_000_000, 2_000_001]}
+    before = json.loads(json.dumps(stored))
+
+    with kept_records(tmp_path / "records.jsonl") as kept:
+        found = renewed(stored, ["vllm_default"], workers=Workers(), kept=kept)
+
+    for task_id, rows in found["tasks"].items():
+        assert len(rows["vllm_default"]["raw_scores"]) == 2
+        others = {name: row for name, row in rows.items() if name != "vllm_default"}
+        assert others == {name: before["tasks"][task_id][name] for name in others}
+
+
+def test_agents_of_another_version_are_not_mixed_in(tmp_path):
+    stored = results() | {"environment_version": "0.0.1"}
+
+    with (
+        kept_records(tmp_path / "records.jsonl") as kept,
+        pytest.raises(ValueError, match=r"results are of 0\.0\.1"),
+    ):
+        renewed(stored, ["vllm_default"], workers=Workers(), kept=kept)
 
 
 def played_truly(found):

@@ -7,7 +7,7 @@ import pytest
 
 from agents.ppo.card import Card, write_card
 from agents.ppo.policy import encoding_hash
-from agents.ppo.recipe import shipped_recipe
+from agents.ppo.recipe import changed_recipe, shipped_recipe
 from agents.ppo.validation import TaskResult
 from agents.statistics import Difference
 from llmserve_env.errors import InvalidInputError
@@ -56,7 +56,8 @@ def finished(folder, *, difference=0.1, seed=0, **changes):
     command = shlex.join(["python", "train.py", *made.arguments])
     made.folder.mkdir(parents=True)
     made.weights.write_bytes(f"weights of seed {seed}".encode())
-    write_card(made.weights, card(difference, **({"seed": seed, "command": command} | changes)))
+    facts = {"seed": seed, "command": command, "recipe": changed_recipe(made.changes)}
+    write_card(made.weights, card(difference, **(facts | changes)))
     (made.folder / "curve.csv").write_text(
         f"steps,wall_s,{TASK}/difference\n3200,1,0\n6400,2,{difference}\n"
     )

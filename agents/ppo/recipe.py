@@ -51,8 +51,8 @@ class Recipe(Spec):
     """The numbers of recipe.toml, which says what each is good for.
 
     Attributes:
-        blind_to: Names of features that the networks are to learn nothing from; none in recipe.toml,
-            for trying what a feature is worth.
+        blind_to: Features that the networks learn nothing from, by name, to try what they are
+            worth; none in recipe.toml.
     """
 
     traces: Count
