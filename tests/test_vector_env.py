@@ -217,5 +217,5 @@ def test_spaces_are_those_of_a_single_environment_so_many_times():
     envs = many()
 
     assert envs.single_action_space == gymnasium.spaces.MultiDiscrete([15, 10, 9, 3, 2, 2])
-    assert envs.observation_space.shape == (4, 76)
+    assert envs.observation_space.shape == (4, 77)
     assert envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
