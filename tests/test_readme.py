@@ -36,6 +36,7 @@ NOT_RUN = {
     "jupyter lab": "opens a browser and runs on; tests/test_notebooks.py runs the notebooks",
     "tensorboard": "runs on, and belongs to the extra `train`",
     "llmserve autopilot": "needs vLLM with the plugin; tests/test_cli_autopilot.py has its channel",
+    "llmserve recommend": "takes minutes; its own tests run it on a small budget",
     "python examples/trl_grpo.py": "needs the extra `trl`, and two minutes",
 }
 # What takes minutes, by the options that the pages document.
