@@ -1,68 +1,74 @@
 """Policies against the server's default settings on a real vLLM under bursts, in pairs.
 
-    python -m scripts.compare_on_vllm --venv /tmp/vllm-venv --model /tmp/tiny-llama --pairs 6
+    python -m scripts.compare_on_vllm --venv /tmp/vllm-venv --model /tmp/tiny-llama --pairs 5
 
-Starts the tiny vLLM itself. A static batch cap is tuned on seeds of its own first. Then every
-policy plays the same traffic once per pair, one after the other, in an order that turns from pair
-to pair; a ratio is taken within a pair, so that a slow machine is slow for both. Writes
-docs/real_vllm/compare.json and its table in docs/real_vllm.md.
+Starts the tiny vLLM itself. Every policy plays the same traffic once per pair, one after the other, in
+an order that turns from pair to pair; a ratio is taken within a pair, so that a slow machine is slow
+for both. The defaults play twice: how far their ratio lies from 1 is the noise. The constant and the
+policy come from scripts/train_for_vllm.py, which knows the simulator alone. A pair takes two to three
+minutes; pairs are added to those that are kept, until --fresh. Writes docs/real_vllm/compare.json and
+its table in docs/real_vllm.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import math
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
 
-from agents.registry import make_agent
+from agents.base import Agent
+from agents.ppo.agent import PpoAgent
 from agents.rollout import play_episode
+from agents.simple import ConstantAgent
 from agents.statistics import mean
 from llmserve_env.models import ServeObservation
+from llmserve_env.splits import split_range
 from llmserve_env.tasks import TaskSpec
-from scripts.vllm_episodes import environment_on, settings_on, tiny_task
+from scripts.vllm_episodes import (
+    TRAINING,
+    WEIGHTS,
+    environment_on,
+    settings_on,
+    tiny_catalogue,
+    tiny_task,
+)
 from scripts.vllm_page import read_kept, write_results
 from scripts.vllm_process import VllmProcess, add_vllm_options, prefer_myself, running_vllm
 from server.real_environment import RealEnvironment
+from simulator.environment import ServingEnvironment
 
-DEFAULTS: Final = "vllm_default"
-TUNED: Final = "tuned static cap"
-ADAPTIVE: Final = "tuned aimd"
-POLICIES: Final = ("reactive", "kv_rule", "ppo")
-CAPS: Final = (6, 10, 14, 20)
-FIRST_TUNING_SEED: Final = 900
-FIRST_SEED: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """An agent by name, and the batch cap that it takes for the task's default, if another."""
-
-    agent: str
-    batch_cap: int | None = None
-
-    @property
-    def task(self) -> TaskSpec:
-        """The task as the agent is told it."""
-        task = tiny_task()
-        if self.batch_cap is None:
-            return task
-        start = task.default_action.model_copy(update={"batch_cap": self.batch_cap})
-        return task.model_copy(update={"default_action": start})
+DEFAULTS: Final = "vLLM's defaults"
+AGAIN: Final = "the defaults again"
+DEEPEST: Final = "defaults, speculation on"
+CONSTANT: Final = "best constant of the simulator"
+POLICY: Final = "PPO trained in the simulator"
+FIRST_SEED: Final = split_range("test").start + 10_000  # training.json is about the first of them
+Makers = dict[str, Callable[[], Agent]]
 
 
-def play(environment: RealEnvironment, policy: Policy, seed: int) -> dict[str, float]:
-    """The figures of an episode."""
+def policies(task: TaskSpec, constant: Mapping[str, Any], *, drafts: bool) -> Makers:
+    """Who plays, by name; with drafts also the depth that the server was started with."""
+    best = {knob: constant[knob] for knob in task.active_actions}
+    deepest = {"speculation_depth": 8}
+    found: Makers = {DEFAULTS: lambda: ConstantAgent({}), POLICY: lambda: PpoAgent(WEIGHTS)}
+    if drafts:
+        found[DEEPEST] = lambda: ConstantAgent(deepest)
+    return found | {CONSTANT: lambda: ConstantAgent(best), AGAIN: found[DEFAULTS]}
+
+
+def play(environment: RealEnvironment, task: TaskSpec, agent: Agent, seed: int) -> dict[str, float]:
+    """The figures of an episode on the server."""
     seen: list[ServeObservation] = []
     began_s = time.monotonic()
-    episode = play_episode(
-        make_agent(policy.agent), policy.task, seed, episodes=environment, on_window=seen.append
-    )
+    episode = play_episode(agent, task, seed, episodes=environment, on_window=seen.append)
     ttft_ms = [each.p99_ttft_ms for each in seen if each.p99_ttft_ms is not None]
     decided = sum(each.slo_sample_count for each in seen)
     met = sum((each.slo_compliance_rate or 0.0) * each.slo_sample_count for each in seen)
@@ -75,6 +81,7 @@ def play(environment: RealEnvironment, policy: Policy, seed: int) -> dict[str, f
         "finished": float(sum(each.finished_requests for each in seen)),
         "ttft_p99_ms": statistics.median(ttft_ms) if ttft_ms else math.nan,
         "batch_cap": statistics.fmean(each.config.batch_cap for each in seen),
+        "cap_changes": float(_changes([each.config.batch_cap for each in seen])),
         "speculation_depth": statistics.fmean(each.config.speculation_depth for each in seen),
         "draft_tokens": sum(each["draft_tokens"] or 0.0 for each in drafts),
         "accepted_tokens": sum(each["accepted_tokens"] or 0.0 for each in drafts),
@@ -84,84 +91,105 @@ def play(environment: RealEnvironment, policy: Policy, seed: int) -> dict[str, f
     }
 
 
-def tune(environment: RealEnvironment, seeds: Sequence[int]) -> dict[int, float]:
-    """Goodput by batch cap on seeds that are not compared on, in tokens/s."""
-    goodput: dict[int, list[float]] = {cap: [] for cap in CAPS}
-    for seed in seeds:
-        for cap in CAPS:
-            goodput[cap].append(play(environment, Policy(DEFAULTS, cap), seed)["goodput_tps"])
-            print(f"tuning: cap {cap} seed {seed}: {goodput[cap][-1]:.1f} tokens/s", flush=True)
-    return {cap: statistics.fmean(values) for cap, values in goodput.items()}
+def _changes(values: list[int]) -> int:
+    return sum(first != second for first, second in zip(values, values[1:], strict=False))
 
 
-def compare(
-    environment: RealEnvironment, policies: dict[str, Policy], *, pairs: int
-) -> dict[str, list[dict[str, float]]]:
-    """The figures of every policy in every pair."""
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in policies}
-    names = list(policies)
-    for pair in range(pairs):
-        turn = pair % len(names)
-        for name in names[turn:] + names[:turn]:
-            figures = play(environment, policies[name], FIRST_SEED + pair)
-            found[name].append(figures)
-            print(f"pair {pair} {name}: {_brief(figures)}", flush=True)
-    return found
+def predict(task: TaskSpec, agent: Agent, seed: int) -> float:
+    """The goodput of the same episode in the simulator, in tokens/s."""
+    seen: list[ServeObservation] = []
+    play_episode(
+        agent, task, seed, episodes=ServingEnvironment(tiny_catalogue()), on_window=seen.append
+    )
+    return statistics.fmean(each.goodput_tps for each in seen)
 
 
-def summarize(found: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+def summarize(found: Mapping[str, list[dict[str, float]]]) -> dict[str, Any]:
     """Means, and the ratio of goodput to the defaults' with its interval over the pairs.
 
     The ratio is the geometric mean of the pairs' ratios; the interval is bootstrapped over pairs.
     """
-    base = np.array([each["goodput_tps"] for each in found[DEFAULTS]])
     summary: dict[str, Any] = {}
     for name, pairs in found.items():
         means = {key: statistics.fmean(each[key] for each in pairs) for key in pairs[0]}
-        goodput = np.array([each["goodput_tps"] for each in pairs])
-        ratio = None
-        if name != DEFAULTS and (base > 0.0).all() and (goodput > 0.0).all():
-            logs = asdict(mean(np.log(goodput / base)))
-            ratio = {key: math.exp(value) for key, value in logs.items()}
-        summary[name] = means | {"ratio": ratio, "pairs": pairs}
+        ratios = {
+            key: None if name == DEFAULTS else _ratio(pairs, found[DEFAULTS], key)
+            for key in ("goodput_tps", "predicted_tps")
+        }
+        summary[name] = means | {
+            "ratio": ratios["goodput_tps"],
+            "predicted_ratio": ratios["predicted_tps"],
+            "pairs": pairs,
+        }
     return summary
 
 
-def run(server: VllmProcess, options: argparse.Namespace) -> dict[str, Any]:
-    """Tune, compare and summarize."""
+def _ratio(
+    pairs: list[dict[str, float]], base: list[dict[str, float]], key: str
+) -> dict[str, float] | None:
+    own, others = (np.array([each[key] for each in rows]) for rows in (pairs, base))
+    if not ((own > 0.0).all() and (others > 0.0).all()):
+        return None
+    return {name: math.exp(value) for name, value in asdict(mean(np.log(own / others))).items()}
+
+
+def compare(
+    environment: RealEnvironment,
+    task: TaskSpec,
+    makers: Makers,
+    kept: dict[str, list[dict[str, float]]],
+    *,
+    pairs: int,
+    keep: Callable[[dict[str, list[dict[str, float]]]], None],
+) -> None:
+    """Play so many pairs more; `keep` gets all of them after each."""
+    found = {name: list(kept.get(name, [])) for name in makers}
+    names, first = list(makers), len(found[DEFAULTS])
+    for pair in range(first, first + pairs):
+        turn, played = pair % len(names), dict[str, dict[str, float]]()
+        for name in names[turn:] + names[:turn]:
+            seed = FIRST_SEED + pair
+            figures = play(environment, task, makers[name](), seed)
+            played[name] = figures | {"predicted_tps": predict(task, makers[name](), seed)}
+            print(f"pair {pair} {name}: {_brief(played[name])}", flush=True)
+        for name, figures in played.items():
+            found[name].append(figures)
+        keep(found)
+
+
+def run(server: VllmProcess, options: argparse.Namespace) -> None:
+    """Play and keep."""
+    drafts = options.temperature == 0.0
+    task, key = tiny_task(repeats=drafts), f"temperature {options.temperature:g}"
+    trained = json.loads(TRAINING.read_text(encoding="utf-8"))[task.task_id]
+    facts = {"task": task.task_id, "digest": _digest(task), "constant": trained["constant"]}
+    facts |= {"windows": task.windows, "window_s": task.window_s}
+    before = read_kept("compare").get(key, {})
+    goes_on = not options.fresh and before.get("run", {}).get("digest") == facts["digest"]
+    kept = {name: each["pairs"] for name, each in before["policies"].items()} if goes_on else {}
     settings = settings_on(
         server.base_url,
         server.control_url,
         real_temperature=options.temperature,
         real_watchdog_windows=0,  # it would put the defaults in a policy's place
     )
+
+    def keep(found: dict[str, list[dict[str, float]]]) -> None:
+        results = {"run": facts | {"pairs": len(found[DEFAULTS])}, "policies": summarize(found)}
+        write_results("compare", read_kept("compare") | {key: results})
+
     with environment_on(settings) as environment:
-        tuning = tune(environment, range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + options.tuning))
-        best = max(tuning, key=lambda cap: tuning[cap])
-        policies = {
-            DEFAULTS: Policy(DEFAULTS),
-            TUNED: Policy(DEFAULTS, best),
-            ADAPTIVE: Policy("aimd", best),
-            **{name: Policy(name) for name in POLICIES},
-        }
-        found = compare(environment, policies, pairs=options.pairs)
-    task = tiny_task()
-    return {
-        "run": {
-            "pairs": options.pairs,
-            "windows": task.windows,
-            "window_s": task.window_s,
-            "task": task.task_id,
-            "temperature": options.temperature,
-            "tuned_cap": best,
-            "tuning_goodput_tps": {str(cap): value for cap, value in tuning.items()},
-        },
-        "policies": summarize(found),
-    }
+        makers = policies(task, trained["constant"], drafts=drafts)
+        compare(environment, task, makers, kept, pairs=options.pairs, keep=keep)
+
+
+def _digest(task: TaskSpec) -> str:
+    """Of what must be the same for pairs to be put together."""
+    return hashlib.sha256(task.model_dump_json().encode() + WEIGHTS.read_bytes()).hexdigest()[:16]
 
 
 def _brief(figures: dict[str, float]) -> str:
-    names = ("goodput_tps", "compliance", "batch_cap", "speculation_depth", "valid", "seconds")
+    names = ("goodput_tps", "predicted_tps", "compliance", "batch_cap", "valid", "seconds")
     return " ".join(f"{name} {figures[name]:.2f}" for name in names)
 
 
@@ -169,20 +197,19 @@ def main() -> None:
     """Compare and write, beside what was compared at other temperatures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_vllm_options(parser)
-    parser.add_argument("--pairs", type=int, default=6)
-    parser.add_argument("--tuning", type=int, default=1, help="seeds for the static cap")
+    parser.add_argument("--pairs", type=int, default=5, help="to be played now")
+    parser.add_argument("--fresh", action="store_true", help="forget the pairs that are kept")
     parser.add_argument(
         "--temperature",
         type=float,
+        choices=(0.0, 1.0),
         default=1.0,
         help="0 makes the tiny model repeat itself: nearly all drafts are accepted",
     )
     options = parser.parse_args()
     prefer_myself()
     with running_vllm(options.venv, options.model, options.log) as server:
-        results = run(server, options)
-    kept = read_kept("compare")
-    write_results("compare", kept | {f"temperature {options.temperature:g}": results})
+        run(server, options)
 
 
 if __name__ == "__main__":

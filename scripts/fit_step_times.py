@@ -1,9 +1,11 @@
-"""Makes the profile cpu-tiny from measured step times: its table, host and API time, and the fit.
+"""Makes a profile of the tiny vLLM from measured step times: table, host and API time, and the fit.
 
-    uv run python -m scripts.fit_step_times
+    uv run python -m scripts.fit_step_times [--profile cpu-tiny-fast]
 
 Reads simulator/data/measured/cpu_tiny_steps.csv; writes simulator/data/perf/cpu-tiny.parquet with
-SHA256SUMS, simulator/data/serving_cpu.toml and simulator/data/measured/cpu_tiny_fit.json. The table
+SHA256SUMS, simulator/data/serving_cpu.toml and simulator/data/measured/cpu_tiny_fit.json. With
+cpu-tiny-fast, the same server on another machine, the files have that name, and the API's time stays
+what it is for cpu-tiny. The table
 has the form of scripts/build_perf_tables.py; its nodes beyond what was measured hold the formula of
 scripts/step_time_model.py, because the engine may ask for them. The fixed part of an iteration,
 mostly reading the weights, is booked with the linear layers: it cannot be told from host time.
@@ -36,14 +38,12 @@ from scripts.build_perf_tables import (
 from scripts.measure_step_times import StepRow
 from scripts.row_files import read_conditions_of, read_rows
 from scripts.step_time_model import TERMS, Fit, fit
-from scripts.tiny_deployment import PROFILE
+from scripts.tiny_deployment import FAST_PROFILE, PROFILE
 from simulator.hardware import load_profile
 from simulator.records import FloatArray
 
 ROOT: Final = Path(__file__).parent.parent
 MEASURED: Final = ROOT / "simulator" / "data" / "measured"
-STEPS_FILE: Final = MEASURED / "cpu_tiny_steps.csv"
-FIT_FILE: Final = MEASURED / "cpu_tiny_fit.json"
 SERVING_FILE: Final = ROOT / "simulator" / "data" / "serving_cpu.toml"
 COMMAND: Final = "uv run python -m scripts.fit_step_times"
 MAX_ROWS: Final = 8_192
@@ -57,6 +57,16 @@ UNITS: Final = {
     "square": "ms per squared token of a prompt chunk",
     "api": "ms added to every first token",
 }
+
+
+def steps_file(profile: str) -> Path:
+    """The rows that a profile is made of."""
+    return MEASURED / f"{profile.replace('-', '_')}_steps.csv"
+
+
+def fit_file(profile: str) -> Path:
+    """The fit to them."""
+    return MEASURED / f"{profile.replace('-', '_')}_fit.json"
 
 
 def table_rows(found: Fit) -> Iterator[Row]:
@@ -75,29 +85,32 @@ def table_rows(found: Fit) -> Iterator[Row]:
             yield "attn_prefill", ANY_TIER, new, prefix, found.ms("square") * pairs
 
 
-def table(found: Fit) -> pa.Table:
+def table(found: Fit, profile_name: str) -> pa.Table:
     """The profile's table with its origin in the schema's metadata."""
-    profile = load_profile(PROFILE)
+    profile = load_profile(profile_name)
+    source = steps_file(profile_name).relative_to(ROOT)
     records = [dict(zip(COLUMN_TYPES, row, strict=True)) for row in table_rows(found)]
     origin: dict[bytes | str, bytes | str] = {
         "profile": profile.name,
         "model": profile.model.name,
-        "origin": "measured by this project, simulator/data/measured/cpu_tiny_steps.csv",
+        "origin": f"measured by this project, {source}",
         "system": profile.operators.system,
         "backend": f"{profile.operators.backend} {profile.operators.backend_version}",
         "kernels": ",".join(f"{tier.name}={tier.kernel}" for tier in profile.tiers),
         "kv_cache": profile.kv_cache,
         "licence": "MIT, as the project",
-        "command": COMMAND,
+        "command": COMMAND if profile_name == PROFILE else f"{COMMAND} --profile {profile_name}",
     }
     return pa.Table.from_pylist(records, schema=pa.schema(COLUMN_TYPES, metadata=origin))
 
 
-def summary(rows: Sequence[StepRow], found: Fit, conditions: dict[str, Any]) -> dict[str, Any]:
+def summary(
+    profile_name: str, rows: Sequence[StepRow], found: Fit, conditions: dict[str, Any]
+) -> dict[str, Any]:
     """The fit for people and for the report: constants with intervals, residuals, conditions."""
     kinds = np.array([row.kind for row in rows])
     return {
-        "profile": PROFILE,
+        "profile": profile_name,
         "constants": {
             term: {
                 "value": float(f"{found.values[i]:.4g}"),
@@ -147,14 +160,17 @@ def serving_text(text: str, facts: dict[str, Any]) -> str:
 
 def main() -> int:
     """Always 0."""
-    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
-    rows = read_rows(STEPS_FILE, StepRow)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--profile", choices=(PROFILE, FAST_PROFILE), default=PROFILE)
+    name = parser.parse_args().profile
+    rows = read_rows(steps_file(name), StepRow)
     found = fit(rows)
-    facts = summary(rows, found, read_conditions_of(STEPS_FILE))
-    write_table(table(found), PERF_DIRECTORY / f"{PROFILE}.parquet")
+    facts = summary(name, rows, found, read_conditions_of(steps_file(name)))
+    write_table(table(found, name), PERF_DIRECTORY / f"{name}.parquet")
     write_sums(PERF_DIRECTORY)
-    write_text(SERVING_FILE, serving_text(SERVING_FILE.read_text(encoding="utf-8"), facts))
-    write_json(FIT_FILE, facts)
+    if name == PROFILE:
+        write_text(SERVING_FILE, serving_text(SERVING_FILE.read_text(encoding="utf-8"), facts))
+    write_json(fit_file(name), facts)
     for term, constant in facts["constants"].items():
         interval = f"[{constant['low']}, {constant['high']}]"
         print(f"{term:8} {constant['value']:10} {interval} {constant['unit']}")

@@ -48,6 +48,8 @@ MIXED_TOKENS: Final = 80
 JOINS_AFTER_S: Final = 0.6  # all others decode by then
 # The client itself is busy while it sends a large batch, which is before any step is timed.
 MOST_STARVED_FRACTION: Final = 0.5
+# Of a single step: the client's delay over the time that it measured; beyond this it is no time at all.
+MOST_LAG: Final = 0.5
 ROUNDS: Final = 2
 
 
@@ -105,7 +107,11 @@ async def _round(client: RealClient, scale: PromptScale, number: int) -> AsyncIt
         if load.failures or load.starved_fraction > MOST_STARVED_FRACTION:
             print(f"left out: {kind}, {load.failures} failures, lag {load.lag_s:.2f} s")
             continue
-        yield _row(kind, number, load)
+        row = _row(kind, number, load)
+        if row.steps == 1 and row.client_lag_ms > MOST_LAG * row.ms:
+            print(f"left out: {kind}, {row.ms:.1f} ms by a client {row.client_lag_ms:.1f} ms late")
+            continue
+        yield row
 
 
 def _plans() -> Iterator[tuple[str, list[PlannedRequest]]]:

@@ -11,6 +11,7 @@ from simulator.records import RequestBatch
 from simulator.workload import task_requests
 
 PROFILE: Final = "cpu-tiny"
+FAST_PROFILE: Final = "cpu-tiny-fast"
 # What scripts/serve_vllm_cpu.sh starts vLLM with.
 SERVER_BATCH_CAP: Final = 64
 TOKEN_BUDGET: Final = 2_048

@@ -1,4 +1,4 @@
-"""Episodes of the tiny vLLM's own task, for the scripts that play on it."""
+"""Episodes of the tiny vLLM's own tasks, for the scripts that train for it and play on it."""
 
 from __future__ import annotations
 
@@ -8,39 +8,48 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from llmserve_env.models import ServeAction
-from llmserve_env.tasks import Catalogue, SloSpec, TaskSpec, shipped_catalogue
-from llmserve_env.workloads import WorkloadSpec
+from llmserve_env.tasks import Catalogue, TaskSpec, shipped_catalogue
+from scripts.local_server import ROOT
 from server.real_connection import RealConnection
 from server.real_environment import RealEnvironment
 from server.real_settings import RealSettings
 
 TASK_FILE: Final = Path(__file__).with_name("tiny_vllm_task.toml")
+# What scripts/train_for_vllm.py writes.
+WEIGHTS: Final = Path("weights/tiny_bursts.npz")  # from the project's root, where it is run
+TRAINING: Final = ROOT / "docs" / "real_vllm" / "training.json"
 
 
 def tiny_catalogue(*, windows: int | None = None) -> Catalogue:
-    """The shipped tasks and, as a variant, the tiny vLLM's; `windows` replaces its length."""
+    """The shipped tasks and, as variants, the tiny vLLM's two; `windows` replaces their length."""
     described = tomllib.loads(TASK_FILE.read_text(encoding="utf-8"))
-    shipped = shipped_catalogue()
-    base = shipped.get(described["base_task"])
-    task = base.model_copy(
-        update={
-            "task_id": described["task_id"],
-            "name": "Bursts for a tiny vLLM",
-            "description": "Chat traffic with bursts, scaled to a tiny model on a CPU.",
-            "windows": described["windows"] if windows is None else windows,
-            "default_action": ServeAction.model_validate(described["default_action"]),
-            "slo": SloSpec.model_validate(described["slo"]),
-            "workload": WorkloadSpec.model_validate(described["workload"]),
-            "variant_of": base.task_id,
-        }
-    )
-    return shipped.model_copy(update={"variants": (task,)})
+    repeating, streams = described.pop("repeating"), described["workload"]["streams"]
+    again = [stream | {"acceptance": repeating["acceptance"]} for stream in streams]
+    others = described | {
+        "task_id": repeating["task_id"],
+        "workload": described["workload"] | {"streams": again},
+    }
+    variants = tuple(_task(each, windows) for each in (described, others))
+    return shipped_catalogue().model_copy(update={"variants": variants})
 
 
-def tiny_task(*, windows: int | None = None) -> TaskSpec:
-    """That task alone."""
-    return tiny_catalogue(windows=windows).variants[0]
+def _task(described: dict[str, Any], windows: int | None) -> TaskSpec:
+    fields = dict(described)
+    base = shipped_catalogue().get(fields.pop("base_task"))
+    fields |= {
+        "windows": fields["windows"] if windows is None else windows,
+        "name": "Bursts for a tiny vLLM",
+        "description": "Bursts of chat beside batch work, scaled to a tiny model on a CPU.",
+        "difficulty": base.difficulty,
+        "gymnasium_id": base.gymnasium_id,
+        "variant_of": base.task_id,
+    }
+    return TaskSpec.model_validate(fields)
+
+
+def tiny_task(*, windows: int | None = None, repeats: bool = False) -> TaskSpec:
+    """The tiny vLLM's task; `repeats`: as at temperature 0, where drafts are accepted."""
+    return tiny_catalogue(windows=windows).variants[int(repeats)]
 
 
 def settings_on(base_url: str, control_url: str, **changes: Any) -> RealSettings:

@@ -82,35 +82,37 @@ def faults_block(results: dict[str, Any]) -> Iterator[str]:
 
 def compare_block(results: dict[str, Any]) -> Iterator[str]:
     """A table per temperature: every policy against the server's defaults, in pairs."""
-    for name, compared in results.items():
-        run = compared["run"]
+    for name, compared in sorted(results.items(), reverse=True):
+        run, constant = compared["run"], compared["run"]["constant"]
         yield (
             f"**{name.capitalize()}**: {run['pairs']} pairs of {run['windows']} windows of "
-            f"{run['window_s']:g} s; the static cap was tuned to {run['tuned_cap']} of "
-            f"{', '.join(run['tuning_goodput_tps'])}."
+            f"{run['window_s']:g} s. Constant: batch cap {constant['batch_cap']}, depth "
+            f"{constant['speculation_depth']}, priority "
+            f"{'on' if constant['priority_routing'] else 'off'}."
         )
         yield ""
         yield (
             "| policy | goodput, tokens/s | ratio to the defaults | 95 % interval "
-            "| within objectives | TTFT p99, ms | mean cap | mean depth | drafts accepted "
-            "| valid windows |"
+            "| ratio foretold | within objectives | TTFT p99, ms | mean cap | mean depth "
+            "| drafts accepted | valid windows |"
         )
-        yield f"|{'---|' * 10}"
+        yield f"|{'---|' * 11}"
         for policy, found in compared["policies"].items():
             yield _compared(policy, found)
         yield ""
 
 
 def _compared(policy: str, found: dict[str, Any]) -> str:
-    ratio = found["ratio"]
+    ratio, foretold = found["ratio"], found["predicted_ratio"]
     versus = "1 | -"
     if ratio is not None:
         versus = f"{ratio['value']:.2f} | {ratio['low']:.2f} to {ratio['high']:.2f}"
     drafts = found["draft_tokens"]
     accepted = f"{found['accepted_tokens'] / drafts:.0%}" if drafts else "-"
     return (
-        f"| {policy} | {found['goodput_tps']:.1f} | {versus} | {found['compliance']:.2f} "
-        f"| {found['ttft_p99_ms']:.0f} | {found['batch_cap']:.0f} "
+        f"| {policy} | {found['goodput_tps']:.0f} | {versus} "
+        f"| {'1' if foretold is None else format(foretold['value'], '.2f')} "
+        f"| {found['compliance']:.2f} | {found['ttft_p99_ms']:.0f} | {found['batch_cap']:.0f} "
         f"| {found['speculation_depth']:.1f} | {accepted} | {found['valid']:.2f} |"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -78,7 +79,7 @@ def start_vllm(
     Raises:
         RuntimeError: If it does not start; the message has the end of its output.
     """
-    chosen = free_port() if port is None else port
+    chosen = _free_pair() if port is None else port
     began_s = time.monotonic()
     with log_path.open("ab") as log:
         process = subprocess.Popen(
@@ -97,6 +98,15 @@ def start_vllm(
         os.killpg(process.pid, signal.SIGKILL)
     end = log_path.read_text(errors="replace")[-3000:]
     raise RuntimeError(f"vLLM did not start:\n{end}")
+
+
+def _free_pair() -> int:
+    """A free port whose next one, for the control channel, is free as well."""
+    while True:
+        port = free_port()
+        with socket.socket() as neighbour, suppress(OSError):
+            neighbour.bind(("127.0.0.1", port + 1))
+            return port
 
 
 @contextmanager
