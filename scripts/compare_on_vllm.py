@@ -2,18 +2,20 @@
 
     python -m scripts.compare_on_vllm --venv /tmp/vllm-venv --model /tmp/tiny-llama --pairs 5
 
-Starts the tiny vLLM itself. Every policy plays the same traffic once per pair, one after the other, in
-an order that turns from pair to pair; a ratio is taken within a pair, so that a slow machine is slow
-for both. The defaults play twice: how far their ratio lies from 1 is the noise. The constant and the
-policy come from scripts/train_for_vllm.py, which knows the simulator alone. A pair takes two to three
-minutes; pairs are added to those that are kept, until --fresh. Writes docs/real_vllm/compare.json and
-its table in docs/real_vllm.md.
+Starts the tiny vLLM itself. Every policy plays the same traffic once per pair, one after the other,
+in an order that turns from pair to pair; a ratio is taken within a pair, so that a slow machine is
+slow for both. Before every pair the server's step time is measured, and rate and objectives are
+scaled by it. The defaults play twice: how far their ratio lies from 1 is the noise. The constant
+and the policy come from scripts/train_for_vllm.py, which knows the simulator alone. A pair takes
+two to three minutes; pairs are added to those that are kept, until --fresh. Writes
+docs/real_vllm/compare.json and its table in docs/real_vllm.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import math
 import statistics
@@ -31,18 +33,21 @@ from agents.simple import ConstantAgent
 from agents.statistics import mean
 from llmserve_env.models import ServeObservation
 from llmserve_env.splits import split_range
-from llmserve_env.tasks import TaskSpec
+from llmserve_env.tasks import Catalogue, TaskSpec, shipped_catalogue
+from scripts.rank_on_both import SlowedSimulator
 from scripts.vllm_episodes import (
     TRAINING,
     WEIGHTS,
     environment_on,
+    rate_scale_at,
     settings_on,
-    tiny_catalogue,
     tiny_task,
 )
 from scripts.vllm_page import read_kept, write_results
 from scripts.vllm_process import VllmProcess, add_vllm_options, prefer_myself, running_vllm
+from scripts.vllm_speed import measure_slowdown
 from server.real_environment import RealEnvironment
+from server.real_traffic import scaled_task
 from simulator.environment import ServingEnvironment
 
 DEFAULTS: Final = "vLLM's defaults"
@@ -92,15 +97,17 @@ def play(environment: RealEnvironment, task: TaskSpec, agent: Agent, seed: int) 
 
 
 def _changes(values: list[int]) -> int:
-    return sum(first != second for first, second in zip(values, values[1:], strict=False))
+    return sum(first != second for first, second in itertools.pairwise(values))
 
 
-def predict(task: TaskSpec, agent: Agent, seed: int) -> float:
-    """The goodput of the same episode in the simulator, in tokens/s."""
+def predict(task: TaskSpec, agent: Agent, seed: int, slowdown: float) -> float:
+    """The goodput of the same episode in the simulator, as slow as the server, in tokens/s."""
     seen: list[ServeObservation] = []
-    play_episode(
-        agent, task, seed, episodes=ServingEnvironment(tiny_catalogue()), on_window=seen.append
-    )
+    scaled = scaled_task(task, rate_scale=rate_scale_at(slowdown), slo_scale=slowdown)
+    version = shipped_catalogue().environment_version
+    catalogue = Catalogue(environment_version=version, tasks=(scaled,))
+    simulated = ServingEnvironment(catalogue, simulator=SlowedSimulator(slowdown))
+    play_episode(agent, scaled, seed, episodes=simulated, on_window=seen.append)
     return statistics.fmean(each.goodput_tps for each in seen)
 
 
@@ -133,54 +140,47 @@ def _ratio(
     return {name: math.exp(value) for name, value in asdict(mean(np.log(own / others))).items()}
 
 
-def compare(
-    environment: RealEnvironment,
-    task: TaskSpec,
-    makers: Makers,
-    kept: dict[str, list[dict[str, float]]],
-    *,
-    pairs: int,
-    keep: Callable[[dict[str, list[dict[str, float]]]], None],
-) -> None:
-    """Play so many pairs more; `keep` gets all of them after each."""
-    found = {name: list(kept.get(name, [])) for name in makers}
-    names, first = list(makers), len(found[DEFAULTS])
-    for pair in range(first, first + pairs):
-        turn, played = pair % len(names), dict[str, dict[str, float]]()
-        for name in names[turn:] + names[:turn]:
-            seed = FIRST_SEED + pair
-            figures = play(environment, task, makers[name](), seed)
-            played[name] = figures | {"predicted_tps": predict(task, makers[name](), seed)}
-            print(f"pair {pair} {name}: {_brief(played[name])}", flush=True)
-        for name, figures in played.items():
-            found[name].append(figures)
-        keep(found)
-
-
-def run(server: VllmProcess, options: argparse.Namespace) -> None:
-    """Play and keep."""
-    drafts = options.temperature == 0.0
-    task, key = tiny_task(repeats=drafts), f"temperature {options.temperature:g}"
-    trained = json.loads(TRAINING.read_text(encoding="utf-8"))[task.task_id]
-    facts = {"task": task.task_id, "digest": _digest(task), "constant": trained["constant"]}
-    facts |= {"windows": task.windows, "window_s": task.window_s}
-    before = read_kept("compare").get(key, {})
-    goes_on = not options.fresh and before.get("run", {}).get("digest") == facts["digest"]
-    kept = {name: each["pairs"] for name, each in before["policies"].items()} if goes_on else {}
+def play_pair(
+    server: VllmProcess, task: TaskSpec, makers: Makers, pair: int
+) -> dict[str, dict[str, float]]:
+    """The figures of every policy on the same requests, scaled to the server as it is just now."""
+    slowdown, seed = measure_slowdown(server), FIRST_SEED + pair
     settings = settings_on(
         server.base_url,
         server.control_url,
-        real_temperature=options.temperature,
+        real_temperature=0.0 if task == tiny_task(repeats=True) else 1.0,
+        real_rate_scale=rate_scale_at(slowdown),
+        real_slo_scale=slowdown,
         real_watchdog_windows=0,  # it would put the defaults in a policy's place
     )
-
-    def keep(found: dict[str, list[dict[str, float]]]) -> None:
-        results = {"run": facts | {"pairs": len(found[DEFAULTS])}, "policies": summarize(found)}
-        write_results("compare", read_kept("compare") | {key: results})
-
+    names, played = list(makers), dict[str, dict[str, float]]()
+    turn = pair % len(names)
     with environment_on(settings) as environment:
-        makers = policies(task, trained["constant"], drafts=drafts)
-        compare(environment, task, makers, kept, pairs=options.pairs, keep=keep)
+        for name in names[turn:] + names[:turn]:
+            figures = play(environment, task, makers[name](), seed)
+            figures["predicted_tps"] = predict(task, makers[name](), seed, slowdown)
+            played[name] = figures | {"slowdown": slowdown}
+            print(f"pair {pair} {name}: {_brief(played[name])}", flush=True)
+    return played
+
+
+def run(server: VllmProcess, options: argparse.Namespace) -> None:
+    """Play pairs and add them to those that are kept."""
+    drafts, key = options.temperature == 0.0, f"temperature {options.temperature:g}"
+    task = tiny_task(repeats=drafts)
+    trained = json.loads(TRAINING.read_text(encoding="utf-8"))[task.task_id]
+    facts = {"task": task.task_id, "digest": _digest(task), "constant": trained["constant"]}
+    facts |= {"windows": task.windows, "window_s": task.window_s}
+    makers = policies(task, trained["constant"], drafts=drafts)
+    before = read_kept("compare").get(key, {})
+    goes_on = not options.fresh and before.get("run", {}).get("digest") == facts["digest"]
+    found = {name: before["policies"][name]["pairs"] if goes_on else [] for name in makers}
+    first = len(found[DEFAULTS])
+    for pair in range(first, first + options.pairs):
+        for name, figures in play_pair(server, task, makers, pair).items():
+            found[name].append(figures)
+        results = {"run": facts | {"pairs": pair + 1}, "policies": summarize(found)}
+        write_results("compare", read_kept("compare") | {key: results})
 
 
 def _digest(task: TaskSpec) -> str:
@@ -189,7 +189,7 @@ def _digest(task: TaskSpec) -> str:
 
 
 def _brief(figures: dict[str, float]) -> str:
-    names = ("goodput_tps", "predicted_tps", "compliance", "batch_cap", "valid", "seconds")
+    names = ("slowdown", "goodput_tps", "predicted_tps", "compliance", "batch_cap", "valid")
     return " ".join(f"{name} {figures[name]:.2f}" for name in names)
 
 

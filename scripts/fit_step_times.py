@@ -4,11 +4,11 @@
 
 Reads simulator/data/measured/cpu_tiny_steps.csv; writes simulator/data/perf/cpu-tiny.parquet with
 SHA256SUMS, simulator/data/serving_cpu.toml and simulator/data/measured/cpu_tiny_fit.json. With
-cpu-tiny-fast, the same server on another machine, the files have that name, and the API's time stays
-what it is for cpu-tiny. The table
-has the form of scripts/build_perf_tables.py; its nodes beyond what was measured hold the formula of
-scripts/step_time_model.py, because the engine may ask for them. The fixed part of an iteration,
-mostly reading the weights, is booked with the linear layers: it cannot be told from host time.
+cpu-tiny-fast, the same server on another machine, the files have that name, and serving_cpu.toml
+stays. The table has the form of scripts/build_perf_tables.py; its nodes beyond what was measured
+hold the formula of scripts/step_time_model.py, because the engine may ask for them. The fixed part
+of an iteration, mostly reading the weights, is booked with the linear layers: it cannot be told
+from host time.
 """
 
 from __future__ import annotations

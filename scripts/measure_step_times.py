@@ -48,7 +48,7 @@ MIXED_TOKENS: Final = 80
 JOINS_AFTER_S: Final = 0.6  # all others decode by then
 # The client itself is busy while it sends a large batch, which is before any step is timed.
 MOST_STARVED_FRACTION: Final = 0.5
-# Of a single step: the client's delay over the time that it measured; beyond this it is no time at all.
+# The client's delay over the time of a single step; beyond this it is no time at all.
 MOST_LAG: Final = 0.5
 ROUNDS: Final = 2
 

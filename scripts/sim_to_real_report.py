@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from agents.statistics import mean
-from scripts.fit_step_times import FIT_FILE
+from scripts.fit_step_times import fit_file
 from scripts.ranking_section import ranking_section, short
 from scripts.replayed_runs import (
     FIGURES,
@@ -21,6 +21,7 @@ from scripts.replayed_runs import (
     slowdown,
 )
 from scripts.stream_load import MOST_STARVED_FRACTION
+from scripts.tiny_deployment import PROFILE
 
 GATES: Final = {"tpot_p50_ms": 0.10, "ttft_p50_ms": 0.20}
 CORRECTIONS: Final = ("neighbours", "overall", "none")
@@ -72,7 +73,7 @@ def compare(runs: Sequence[RunRow], requests: Sequence[RequestRow]) -> dict[str,
     lines = [_compared(each, neighbours(factors, each.run.run), overall) for each in held_out]
     errors = {name: _errors(lines, name) for name in CORRECTIONS}
     return {
-        "fit": json.loads(FIT_FILE.read_text(encoding="utf-8")),
+        "fit": json.loads(fit_file(PROFILE).read_text(encoding="utf-8")),
         "runs_left_out": [run.run for run in runs if not is_valid(run)],
         "probe_factors": factors,
         "overall_factor": overall,

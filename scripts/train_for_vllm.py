@@ -1,11 +1,12 @@
-"""Trains the policy that is flown on the tiny vLLM, in the simulator alone: weights/tiny_bursts.*
+"""Trains the policy that is flown on the tiny vLLM, in the simulator alone.
 
     uv run --extra train python -m scripts.train_for_vllm [--steps 900000] [--seed 0]
 
-No server is needed, and none is asked: the tasks of scripts/tiny_vllm_task.toml are simulated on
-profile cpu-tiny-fast, with step times that vary from episode to episode. One policy learns both,
-that without and that with drafts that are accepted. The best constant setting is searched first, on
-seeds of the train split; docs/real_vllm/training.json says what both reach on test seeds.
+Writes weights/tiny_bursts.*. No server is needed, and none is asked: the tasks of
+scripts/tiny_vllm_task.toml are simulated on profile cpu-tiny-fast and, scaled, on the slower
+cpu-tiny, with step times that vary from episode to episode. One policy learns all, without and with
+drafts that are accepted. The best constant setting is searched first, on seeds of the train split;
+docs/real_vllm/training.json says what both reach on test seeds.
 """
 
 from __future__ import annotations
@@ -30,19 +31,24 @@ from agents.statistics import paired_difference
 from llmserve_env.models import ServeAction
 from llmserve_env.splits import split_seeds
 from llmserve_env.tasks import TaskSpec
-from scripts.vllm_episodes import TRAINING, WEIGHTS, tiny_task
+from scripts.vllm_episodes import TRAINING, WEIGHTS, slow_task, tiny_task
 
 CAPS: Final = (4, 8, 12, 16, 20, 24, 32, 48, 64)
 DEPTHS: Final = (0, 2, 4, 8)
 SEARCH_SEEDS: Final = 64
 TEST_SEEDS: Final = 128
-TASKS: Final = (tiny_task(), tiny_task(repeats=True))
+TASKS: Final = (
+    tiny_task(),
+    tiny_task(repeats=True),
+    slow_task(),
+    slow_task(repeats=True),
+)
 # Episodes of 30 windows: an update learns from whole ones.
 CHANGES: Final[dict[str, Any]] = {"windows_per_update": 30}
 
 
 def settings(task: TaskSpec) -> list[ServeAction]:
-    """The constants that are tried: every cap and order; depths where drafts are accepted at all."""
+    """The constants that are tried: every cap and order, and depths where drafts are accepted."""
     accepts = any(stream.acceptance.first > 0.0 for stream in task.workload.streams)
     depths = DEPTHS if accepts else DEPTHS[:1]
     return [

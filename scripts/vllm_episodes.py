@@ -10,11 +10,16 @@ from typing import Any, Final
 
 from llmserve_env.tasks import Catalogue, TaskSpec, shipped_catalogue
 from scripts.local_server import ROOT
+from scripts.tiny_deployment import PROFILE
 from server.real_connection import RealConnection
 from server.real_environment import RealEnvironment
 from server.real_settings import RealSettings
+from server.real_traffic import scaled_task
 
 TASK_FILE: Final = Path(__file__).with_name("tiny_vllm_task.toml")
+# By how much the steps of profile cpu-tiny are slower than those of cpu-tiny-fast.
+SLOW: Final = 2.5
+RATE_EXPONENT: Final = 0.8
 # What scripts/train_for_vllm.py writes.
 WEIGHTS: Final = Path("weights/tiny_bursts.npz")  # from the project's root, where it is run
 TRAINING: Final = ROOT / "docs" / "real_vllm" / "training.json"
@@ -50,6 +55,23 @@ def _task(described: dict[str, Any], windows: int | None) -> TaskSpec:
 def tiny_task(*, windows: int | None = None, repeats: bool = False) -> TaskSpec:
     """The tiny vLLM's task; `repeats`: as at temperature 0, where drafts are accepted."""
     return tiny_catalogue(windows=windows).variants[int(repeats)]
+
+
+def rate_scale_at(slowdown: float) -> float:
+    """The factor on the rate at which vLLM's defaults meet as much as at full speed.
+
+    Found in the simulator, with objectives that grow with the slowdown: bursts do not get longer,
+    so that a slower server can take more of them.
+    """
+    return slowdown**-RATE_EXPONENT
+
+
+def slow_task(*, repeats: bool = False) -> TaskSpec:
+    """The same on the machine of profile cpu-tiny: what is learnt must hold on slower servers."""
+    task = tiny_task(repeats=repeats)
+    scaled = scaled_task(task, rate_scale=rate_scale_at(SLOW), slo_scale=SLOW)
+    deployment = task.deployment.model_copy(update={"profile": PROFILE})
+    return scaled.model_copy(update={"task_id": f"{task.task_id}_slow", "deployment": deployment})
 
 
 def settings_on(base_url: str, control_url: str, **changes: Any) -> RealSettings:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import statistics
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -80,14 +82,36 @@ def faults_block(results: dict[str, Any]) -> Iterator[str]:
         yield ""
 
 
+def tiers_block(results: dict[str, Any]) -> Iterator[str]:
+    """How long a switch of tiers took, what it cost, and what became of it without a server."""
+    took, failures = results["switch_ms"], results["failures"]
+    problems = [each["problem"] for each in results["after_the_kill"] if each["problem"]]
+    stayed = {each["in_force"] for each in results["after_the_kill"]}
+    yield (
+        f"{results['switches']} switches in {results['windows']} windows took "
+        f"{statistics.median(took):.0f} ms (median; {took[0]:.0f} to {took[-1]:.0f}): knobs set on "
+        f"the next server, and a canary of four tokens answered. {results['finished']} requests "
+        f"finished, failures {failures or 'none'}. Then the second server was killed and its tier "
+        f"asked for: {' and '.join(sorted(stayed))} stayed in force, "
+        f"{sum(each['finished'] for each in results['after_the_kill'])} requests finished in "
+        f"{len(results['after_the_kill'])} windows, and each said "
+        f"`{_without_port(problems[0]) if problems else 'nothing'}`. Afterwards the first server "
+        f"{'had' if results['restored'] else 'did not have'} vLLM's defaults, and nobody held it."
+    )
+
+
+def _without_port(text: str) -> str:
+    return re.sub(r":\d{4,5}\b", ":PORT", text)
+
+
 def compare_block(results: dict[str, Any]) -> Iterator[str]:
     """A table per temperature: every policy against the server's defaults, in pairs."""
     for name, compared in sorted(results.items(), reverse=True):
         run, constant = compared["run"], compared["run"]["constant"]
         yield (
             f"**{name.capitalize()}**: {run['pairs']} pairs of {run['windows']} windows of "
-            f"{run['window_s']:g} s. Constant: batch cap {constant['batch_cap']}, depth "
-            f"{constant['speculation_depth']}, priority "
+            f"{run['window_s']:g} s; steps took {_range(compared)} times the profile's. Constant: "
+            f"batch cap {constant['batch_cap']}, depth {constant['speculation_depth']}, priority "
             f"{'on' if constant['priority_routing'] else 'off'}."
         )
         yield ""
@@ -100,6 +124,12 @@ def compare_block(results: dict[str, Any]) -> Iterator[str]:
         for policy, found in compared["policies"].items():
             yield _compared(policy, found)
         yield ""
+
+
+def _range(compared: dict[str, Any]) -> str:
+    pairs = next(iter(compared["policies"].values()))["pairs"]
+    slowdowns = [pair["slowdown"] for pair in pairs]
+    return f"{min(slowdowns):.2f} to {max(slowdowns):.2f}"
 
 
 def _compared(policy: str, found: dict[str, Any]) -> str:
@@ -121,6 +151,7 @@ BLOCKS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "knobs": knobs_block,
     "faults": faults_block,
     "compare": compare_block,
+    "tiers": tiers_block,
 }
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,8 +22,9 @@ from scripts.local_server import ROOT, free_port
 SERVE: Final = ROOT / "scripts" / "serve_vllm_cpu.sh"
 START_LIMIT_S: Final = 240.0
 STOP_LIMIT_S: Final = 30.0
+TERMINATED: Final = 143  # exit status
 # Before other sessions of this machine, where the kernel groups by session and the user may.
-SESSION_NICENESS: Final = -10
+SESSION_NICENESS: Final = -20
 
 
 @dataclass(slots=True)
@@ -113,7 +115,8 @@ def _free_pair() -> int:
 def running_vllm(
     venv: Path, model: Path, log_path: Path, *, flags: Sequence[str] = ()
 ) -> Iterator[VllmProcess]:
-    """A vLLM on a free port; stopped at the end."""
+    """A vLLM on a free port; stopped at the end, on SIGTERM too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     server = start_vllm(venv, model, log_path, flags=flags)
     try:
         yield server

@@ -40,7 +40,7 @@ from server.openenv_adapter import (
 )
 from server.play_routes import play_router
 from server.sessions import SessionStore
-from server.settings import Settings, publish_for_openenv, read_settings, use_folders_of
+from server.settings import Settings, publish_for_openenv, settings_or_exit, use_folders_of
 from server.settled_heap import settle_heap
 from server.shutdown import close_at_shutdown
 from server.web.downloads import Downloads, download_router
@@ -166,10 +166,10 @@ def _openenv_app(
 
 def main() -> None:
     """Serve until told to stop."""
-    DrainingServer(app, read_settings(), app.state.live).run()
+    DrainingServer(app, settings_or_exit(), app.state.live).run()
 
 
-app = create_app(read_settings())
+app = create_app(settings_or_exit())
 
 if __name__ == "__main__":
     main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
@@ -24,6 +25,7 @@ UNPREFIXED = {
     "OPENAI_BASE_URL": "openai_base_url",
     "SPACE_ID": "space_id",
 }
+WRONG_SETTINGS = 2  # exit status
 SECRETS = {"openai_api_key", "token"}
 
 
@@ -97,6 +99,15 @@ def read_settings() -> Settings:
     return Settings.from_environ(os.environ)
 
 
+def settings_or_exit() -> Settings:
+    """The settings of this process; if they are wrong, a line says so and it ends with status 2."""
+    try:
+        return read_settings()
+    except ValueError as error:
+        sys.stderr.write(f"server: {error}\n")
+        raise SystemExit(WRONG_SETTINGS) from None
+
+
 def use_folders_of(settings: Settings) -> None:
     """Look for imported traces and users' profiles where the settings say."""
     use_traces_folder(_folder(settings.traces_dir))
@@ -123,7 +134,9 @@ def _explain(error: ValidationError, keys: Mapping[str, str]) -> str:
     return "; ".join(
         f"{keys[str(problem['loc'][0])]}: {problem['msg']}, got {_shown(problem)}"
         if problem["loc"]
-        else problem["msg"]  # of several variables; their values may be secret
+        else problem["msg"].removeprefix(
+            "Value error, "
+        )  # of several variables; their values may be secret
         for problem in error.errors()
     )
 

@@ -34,7 +34,9 @@ def test_checksums_name_every_table_and_match() -> None:
     }
 
     assert found == stated
-    assert set(found) == {f"{profile}.parquet" for profile in [*PROFILES, "cpu-tiny"]}
+    assert set(found) == {
+        f"{profile}.parquet" for profile in [*PROFILES, "cpu-tiny", "cpu-tiny-fast"]
+    }
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -6,16 +6,17 @@ import pytest
 
 from scripts.build_perf_tables import PERF_DIRECTORY
 from scripts.fit_step_times import (
-    FIT_FILE,
     SERVING_FILE,
-    STEPS_FILE,
+    fit_file,
     serving_text,
+    steps_file,
     summary,
     table,
 )
 from scripts.measure_step_times import StepRow
 from scripts.row_files import read_conditions_of, read_rows
 from scripts.step_time_model import TERMS, Fit, fit
+from scripts.tiny_deployment import FAST_PROFILE, PROFILE
 from simulator.hardware import load_profile
 
 
@@ -24,23 +25,34 @@ def made_up(**values):
     return Fit(constants, constants, constants, np.zeros(0))
 
 
-def test_what_is_shipped_is_what_the_shipped_rows_give():
-    rows = read_rows(STEPS_FILE, StepRow)
+PROFILES = pytest.mark.parametrize("profile", [PROFILE, FAST_PROFILE])
+
+
+@PROFILES
+def test_what_is_shipped_is_what_the_shipped_rows_give(profile):
+    rows = read_rows(steps_file(profile), StepRow)
     found = fit(rows, resamples=2)
-    facts = summary(rows, found, read_conditions_of(STEPS_FILE))
-    shipped = json.loads(FIT_FILE.read_text(encoding="utf-8"))
-    times = pq.read_table(PERF_DIRECTORY / "cpu-tiny.parquet").column("ms").to_numpy()
+    facts = summary(profile, rows, found, read_conditions_of(steps_file(profile)))
+    shipped = json.loads(fit_file(profile).read_text(encoding="utf-8"))
+    times = pq.read_table(PERF_DIRECTORY / f"{profile}.parquet").column("ms").to_numpy()
+    expected = table(found, profile).column("ms").to_numpy()
 
     assert facts["constants"]["fixed"]["value"] == pytest.approx(
         shipped["constants"]["fixed"]["value"], rel=1e-3
     )
     assert facts["measured"] == shipped["measured"]
-    np.testing.assert_allclose(times, table(found).column("ms").to_numpy(), rtol=2e-3, atol=1e-7)
-    assert load_profile("cpu-tiny").serving.api_s == pytest.approx(found.ms("api") / 1e3, rel=1e-3)
+    np.testing.assert_allclose(times, expected, rtol=2e-3, atol=1e-7)
 
 
-def test_the_fit_misses_its_own_rows_by_a_tenth_at_most_on_average():
-    shipped = json.loads(FIT_FILE.read_text(encoding="utf-8"))
+def test_the_api_takes_as_long_as_the_fit_says():
+    found = fit(read_rows(steps_file(PROFILE), StepRow), resamples=2)
+
+    assert load_profile(PROFILE).serving.api_s == pytest.approx(found.ms("api") / 1e3, rel=1e-3)
+
+
+@PROFILES
+def test_the_fit_misses_its_own_rows_by_a_tenth_at_most_on_average(profile):
+    shipped = json.loads(fit_file(profile).read_text(encoding="utf-8"))
 
     errors = {kind: each["mean_absolute_error"] for kind, each in shipped["residuals"].items()}
 
@@ -49,7 +61,7 @@ def test_the_fit_misses_its_own_rows_by_a_tenth_at_most_on_average():
 
 
 def test_the_table_has_the_form_of_the_others_and_names_where_it_comes_from():
-    made = table(made_up(fixed=12.0, token=0.5, row=0.3, context=0.002, square=2e-4))
+    made = table(made_up(fixed=12.0, token=0.5, row=0.3, context=0.002, square=2e-4), PROFILE)
 
     assert made.column_names == ["kind", "tier", "x", "y", "ms"]
     assert made.schema.metadata[b"profile"] == b"cpu-tiny"

@@ -25,6 +25,7 @@ def test_one_profile_a_gpu_one_for_fp8_kv_and_a_measured_one_are_shipped() -> No
         "l40s-llama3-8b",
         "h100-llama3-8b-fp8-kv",
         "cpu-tiny",
+        "cpu-tiny-fast",
     )
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from server.settings import Settings
+from server.settings import Settings, settings_or_exit
 
 
 def test_the_defaults_serve_64_episodes_on_port_7860():
@@ -81,3 +81,13 @@ def test_a_bad_token_is_refused_without_being_told():
 )
 def test_on_a_space_its_proxy_is_trusted_unless_others_are_named(variables, proxies):
     assert Settings.from_environ(variables).proxies == proxies
+
+
+def test_a_server_with_wrong_settings_says_so_in_a_line_and_ends(monkeypatch, capsys):
+    monkeypatch.setenv("LLMSERVE_MODE", "real")
+
+    with pytest.raises(SystemExit) as ended:
+        settings_or_exit()
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "server: LLMSERVE_MODE=real needs LLMSERVE_REAL_MODEL\n"

@@ -1,14 +1,22 @@
 """The tables that are written of measurements on a vLLM, and the tiny server's task."""
 
-from scripts.compare_on_vllm import DEFAULTS, summarize
+import socket
+
+import pytest
+
+from scripts import vllm_process
+from scripts.compare_on_vllm import DEFAULTS, policies, summarize
 from scripts.vllm_episodes import settings_on, tiny_task
-from scripts.vllm_page import BLOCKS, PAGE, compare_block, read_kept
+from scripts.vllm_page import BLOCKS, PAGE, compare_block, read_kept, tiers_block
+from scripts.vllm_speed import expected_ms
 from scripts.write_readme_tables import filled
 
 
 def figures(goodput_tps):
     return {
         "goodput_tps": goodput_tps,
+        "predicted_tps": 30.0,
+        "slowdown": 1.25,
         "compliance": 0.5,
         "ttft_p99_ms": 900.0,
         "batch_cap": 10.0,
@@ -45,14 +53,14 @@ def test_the_comparison_has_a_row_per_policy():
         "pairs": 1,
         "windows": 30,
         "window_s": 1.0,
-        "tuned_cap": 10,
-        "tuning_goodput_tps": {"6": 1.0, "10": 2.0},
+        "constant": {"batch_cap": 16, "speculation_depth": 0, "priority_routing": True},
     }
     policies = summarize({DEFAULTS: [figures(10.0)], "other": [figures(20.0)]})
 
     lines = list(compare_block({"temperature 1": {"run": run, "policies": policies}}))
 
-    assert "| other | 20.0 | 2.00 | 2.00 to 2.00 | 0.50 | 900 | 10 | 0.0 | - | 1.00 |" in lines
+    assert "steps took 1.25 to 1.25 times the profile's. Constant: batch cap 16" in lines[0]
+    assert "| other | 20 | 2.00 | 2.00 to 2.00 | 1.00 | 0.50 | 900 | 10 | 0.0 | - | 1.00 |" in lines
 
 
 def test_the_page_has_the_tables_of_the_kept_results():
@@ -67,14 +75,60 @@ def test_the_page_has_the_tables_of_the_kept_results():
     assert rewritten == page
 
 
-def test_the_tiny_task_is_a_variant_of_the_bursts_with_the_servers_own_defaults():
-    task = tiny_task(windows=7)
+def test_the_tiny_tasks_differ_by_what_becomes_of_drafts_alone():
+    task, repeating = tiny_task(windows=7), tiny_task(windows=7, repeats=True)
+    streams = repeating.workload.streams
+    same = [each.model_copy(update={"acceptance": streams[0].acceptance}) for each in streams]
 
-    assert (task.windows, task.family, task.default_action.batch_cap) == (
-        7,
-        "bursty_workload",
-        64,
-    )
+    assert (task.windows, task.family, task.default_action.batch_cap) == (7, "bursty_workload", 64)
+    assert [each.acceptance.first for each in task.workload.streams] == [0.0, 0.0]
+    assert [each.acceptance.first for each in same] == [0.9, 0.9]
+    assert task.slo == repeating.slo
+
+
+def test_the_defaults_play_twice_and_with_drafts_also_at_the_servers_own_depth():
+    task, constant = tiny_task(), tiny_task().default_action.model_dump() | {"batch_cap": 16}
+
+    plain = policies(task, constant, drafts=False)
+    drafting = policies(task, constant, drafts=True)
+
+    assert len(plain) == 4
+    assert set(drafting) - set(plain) == {"defaults, speculation on"}
+    assert plain["the defaults again"] is plain[DEFAULTS]
+
+
+def test_a_switch_of_tiers_is_told_with_what_it_cost():
+    died = {"in_force": "FP16", "finished": 3, "problem": "http://127.0.0.1:40123: no answer"}
+    results = {
+        "switches": 2,
+        "switch_ms": [40.0, 60.0],
+        "windows": 9,
+        "finished": 70,
+        "failures": {},
+        "after_the_kill": [died, died],
+        "restored": True,
+    }
+
+    text = " ".join(tiers_block(results))
+
+    assert "2 switches in 9 windows took 50 ms (median; 40 to 60)" in text
+    assert "FP16 stayed in force, 6 requests finished in 2 windows" in text
+    assert "`http://127.0.0.1:PORT: no answer`" in text
+
+
+def test_a_step_of_more_sequences_or_more_context_takes_longer():
+    assert expected_ms(1, 50.0) == pytest.approx(6.5 + 0.23 + 0.094 + 0.055, abs=0.05)
+    assert expected_ms(1, 50.0) < expected_ms(16, 50.0) < expected_ms(16, 500.0)
+
+
+def test_the_port_of_the_control_channel_is_free_too(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        busy = taken.getsockname()[1]
+        offered = iter([busy - 1, vllm_process.free_port()])
+        monkeypatch.setattr(vllm_process, "free_port", lambda: next(offered))
+
+        assert vllm_process._free_pair() != busy - 1
 
 
 def test_it_is_played_at_its_own_rate_through_the_control_channel():
