@@ -4,11 +4,11 @@
 
 Starts the tiny vLLM itself. Every policy plays the same traffic once per pair, one after the other,
 in an order that turns from pair to pair; a ratio is taken within a pair, so that a slow machine is
-slow for both. Before every pair the server's step time is measured, and rate and objectives are
-scaled by it. The defaults play twice: how far their ratio lies from 1 is the noise. The constant
-and the policy come from scripts/train_for_vllm.py, which knows the simulator alone. A pair takes
-two to three minutes; pairs are added to those that are kept, until --fresh. Writes
-docs/real_vllm/compare.json and its table in docs/real_vllm.md.
+slow for both. Objectives are scaled by the server's step time, and the rate is moved until the
+defaults miss some of them, before anybody else has played. The defaults play twice: how far their
+ratio lies from 1 is the noise. The constant and the policy come from scripts/train_for_vllm.py,
+which knows the simulator alone. A pair takes two to three minutes; pairs are added to those that
+are kept, until --fresh. Writes docs/real_vllm/compare.json and its table in docs/real_vllm.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -47,6 +47,7 @@ from scripts.vllm_page import read_kept, write_results
 from scripts.vllm_process import VllmProcess, add_vllm_options, prefer_myself, running_vllm
 from scripts.vllm_speed import measure_slowdown
 from server.real_environment import RealEnvironment
+from server.real_settings import RealSettings
 from server.real_traffic import scaled_task
 from simulator.environment import ServingEnvironment
 
@@ -56,7 +57,40 @@ DEEPEST: Final = "defaults, speculation on"
 CONSTANT: Final = "best constant of the simulator"
 POLICY: Final = "PPO trained in the simulator"
 FIRST_SEED: Final = split_range("test").start + 10_000  # training.json is about the first of them
+PROBES: Final = 3
+# The search for a load: share of requests within their objectives under vLLM's defaults.
+TARGET: Final = (0.6, 0.85)
+SEARCHES: Final = 5
+SEARCH_WINDOWS: Final = 15
+SEARCH_SEED: Final = 900
+FASTER, SLOWER = 1.35, 0.8
 Makers = dict[str, Callable[[], Agent]]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is asked of a server.
+
+    Attributes:
+        slowdown: Factor on the objectives, and on the simulator's steps.
+        rate_scale: Factor on the request rate.
+        temperature: Of the answers.
+    """
+
+    slowdown: float
+    rate_scale: float
+    temperature: float
+
+    def settings(self, server: VllmProcess) -> RealSettings:
+        """Settings that play the tiny tasks under it."""
+        return settings_on(
+            server.base_url,
+            server.control_url,
+            real_temperature=self.temperature,
+            real_rate_scale=self.rate_scale,
+            real_slo_scale=self.slowdown,
+            real_watchdog_windows=0,  # it would put the defaults in a policy's place
+        )
 
 
 def policies(task: TaskSpec, constant: Mapping[str, Any], *, drafts: bool) -> Makers:
@@ -100,13 +134,13 @@ def _changes(values: list[int]) -> int:
     return sum(first != second for first, second in itertools.pairwise(values))
 
 
-def predict(task: TaskSpec, agent: Agent, seed: int, slowdown: float) -> float:
+def predict(task: TaskSpec, agent: Agent, seed: int, load: Load) -> float:
     """The goodput of the same episode in the simulator, as slow as the server, in tokens/s."""
     seen: list[ServeObservation] = []
-    scaled = scaled_task(task, rate_scale=rate_scale_at(slowdown), slo_scale=slowdown)
+    scaled = scaled_task(task, rate_scale=load.rate_scale, slo_scale=load.slowdown)
     version = shipped_catalogue().environment_version
     catalogue = Catalogue(environment_version=version, tasks=(scaled,))
-    simulated = ServingEnvironment(catalogue, simulator=SlowedSimulator(slowdown))
+    simulated = ServingEnvironment(catalogue, simulator=SlowedSimulator(load.slowdown))
     play_episode(agent, scaled, seed, episodes=simulated, on_window=seen.append)
     return statistics.fmean(each.goodput_tps for each in seen)
 
@@ -140,26 +174,36 @@ def _ratio(
     return {name: math.exp(value) for name, value in asdict(mean(np.log(own / others))).items()}
 
 
+def find_load(server: VllmProcess, temperature: float) -> Load:
+    """A load at which vLLM's defaults miss some objectives; nobody else is looked at.
+
+    Objectives are scaled by the server's step time beside the profile's, then the rate is moved
+    until the defaults meet the objectives of TARGET of the requests, on seeds of their own.
+    """
+    slowdown = max(1.0, min(measure_slowdown(server) for _ in range(PROBES)))
+    task, rate = tiny_task(windows=SEARCH_WINDOWS), rate_scale_at(slowdown)
+    for attempt in range(SEARCHES):
+        load = Load(slowdown, rate, temperature)
+        with environment_on(load.settings(server), windows=SEARCH_WINDOWS) as environment:
+            found = play(environment, task, ConstantAgent({}), SEARCH_SEED + attempt)
+        print(f"load {rate:.2f}: the defaults meet {found['compliance']:.2f}", flush=True)
+        if TARGET[0] <= found["compliance"] <= TARGET[1]:
+            break
+        rate *= FASTER if found["compliance"] > TARGET[1] else SLOWER
+    return load
+
+
 def play_pair(
-    server: VllmProcess, task: TaskSpec, makers: Makers, pair: int
+    server: VllmProcess, task: TaskSpec, makers: Makers, pair: int, load: Load
 ) -> dict[str, dict[str, float]]:
-    """The figures of every policy on the same requests, scaled to the server as it is just now."""
-    slowdown, seed = measure_slowdown(server), FIRST_SEED + pair
-    settings = settings_on(
-        server.base_url,
-        server.control_url,
-        real_temperature=0.0 if task == tiny_task(repeats=True) else 1.0,
-        real_rate_scale=rate_scale_at(slowdown),
-        real_slo_scale=slowdown,
-        real_watchdog_windows=0,  # it would put the defaults in a policy's place
-    )
+    """The figures of every policy on the same requests."""
     names, played = list(makers), dict[str, dict[str, float]]()
-    turn = pair % len(names)
-    with environment_on(settings) as environment:
+    turn, seed = pair % len(names), FIRST_SEED + pair
+    with environment_on(load.settings(server)) as environment:
         for name in names[turn:] + names[:turn]:
             figures = play(environment, task, makers[name](), seed)
-            figures["predicted_tps"] = predict(task, makers[name](), seed, slowdown)
-            played[name] = figures | {"slowdown": slowdown}
+            figures["predicted_tps"] = predict(task, makers[name](), seed, load)
+            played[name] = figures | {"slowdown": load.slowdown, "rate_scale": load.rate_scale}
             print(f"pair {pair} {name}: {_brief(played[name])}", flush=True)
     return played
 
@@ -175,9 +219,9 @@ def run(server: VllmProcess, options: argparse.Namespace) -> None:
     before = read_kept("compare").get(key, {})
     goes_on = not options.fresh and before.get("run", {}).get("digest") == facts["digest"]
     found = {name: before["policies"][name]["pairs"] if goes_on else [] for name in makers}
-    first = len(found[DEFAULTS])
+    first, load = len(found[DEFAULTS]), find_load(server, options.temperature)
     for pair in range(first, first + options.pairs):
-        for name, figures in play_pair(server, task, makers, pair).items():
+        for name, figures in play_pair(server, task, makers, pair, load).items():
             found[name].append(figures)
         results = {"run": facts | {"pairs": pair + 1}, "policies": summarize(found)}
         write_results("compare", read_kept("compare") | {key: results})

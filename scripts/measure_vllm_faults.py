@@ -187,13 +187,13 @@ def killed_controller(server: VllmProcess, *, how: signal.Signals) -> dict[str, 
     os.kill(played.pid, how)
     began_s = time.monotonic()
     transcript.say(f"{how.name} to the controller")
-    while not _state(server)["is_default"] and time.monotonic() - began_s < LIMIT_S:
+    while not server_state(server)["is_default"] and time.monotonic() - began_s < LIMIT_S:
         time.sleep(0.05)
     took_s = time.monotonic() - began_s
     transcript.say(f"the server says: {_told(server)}")
     played.wait(timeout=LIMIT_S)
     lines.close()
-    end = _state(server)["lease"]["last_end"]
+    end = server_state(server)["lease"]["last_end"]
     outcome = f"vLLM's defaults are back after {took_s:.1f} s; the lease was {end}."
     return {"outcome": outcome, "transcript": transcript.lines}
 
@@ -213,14 +213,15 @@ def play_only(port: int) -> None:
         )
 
 
-def _state(server: VllmProcess) -> dict[str, Any]:
+def server_state(server: VllmProcess) -> dict[str, Any]:
+    """What the control channel says."""
     with urllib.request.urlopen(f"{server.control_url}/state", timeout=10) as answer:
         state: dict[str, Any] = json.load(answer)
         return state
 
 
 def _told(server: VllmProcess) -> str:
-    state = _state(server)
+    state = server_state(server)
     lease = state["lease"]
     holder = "nobody" if lease["holder"] is None else f"{lease['left_s']:.1f} s left"
     return (

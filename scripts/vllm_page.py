@@ -110,7 +110,8 @@ def compare_block(results: dict[str, Any]) -> Iterator[str]:
         run, constant = compared["run"], compared["run"]["constant"]
         yield (
             f"**{name.capitalize()}**: {run['pairs']} pairs of {run['windows']} windows of "
-            f"{run['window_s']:g} s; steps took {_range(compared)} times the profile's. Constant: "
+            f"{run['window_s']:g} s; steps took {_range(compared, 'slowdown')} times the "
+            f"profile's, the rate was {_range(compared, 'rate_scale')} times the task's. Constant: "
             f"batch cap {constant['batch_cap']}, depth {constant['speculation_depth']}, priority "
             f"{'on' if constant['priority_routing'] else 'off'}."
         )
@@ -126,10 +127,9 @@ def compare_block(results: dict[str, Any]) -> Iterator[str]:
         yield ""
 
 
-def _range(compared: dict[str, Any]) -> str:
-    pairs = next(iter(compared["policies"].values()))["pairs"]
-    slowdowns = [pair["slowdown"] for pair in pairs]
-    return f"{min(slowdowns):.2f} to {max(slowdowns):.2f}"
+def _range(compared: dict[str, Any], figure: str) -> str:
+    values = {round(pair[figure], 2) for pair in compared["policies"]["vLLM's defaults"]["pairs"]}
+    return " to ".join(f"{each:g}" for each in sorted({min(values), max(values)}))
 
 
 def _compared(policy: str, found: dict[str, Any]) -> str:

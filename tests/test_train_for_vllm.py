@@ -12,7 +12,7 @@ from simulator.environment import ServingEnvironment
 
 
 def test_depths_are_tried_only_where_drafts_are_accepted():
-    plain, repeating = (settings(task) for task in TASKS)
+    plain, repeating = (settings(task) for task in TASKS[:2])
 
     assert {action.speculation_depth for action in plain} == {0}
     assert {action.speculation_depth for action in repeating} == {0, 2, 4, 8}
@@ -21,7 +21,7 @@ def test_depths_are_tried_only_where_drafts_are_accepted():
 
 def test_the_shipped_policy_speculates_where_it_pays_and_nowhere_else():
     depths = {}
-    for task in TASKS:
+    for task in TASKS[:2]:
         seen = []
         play_episode(
             PpoAgent(ROOT / WEIGHTS),

@@ -17,6 +17,7 @@ def figures(goodput_tps):
         "goodput_tps": goodput_tps,
         "predicted_tps": 30.0,
         "slowdown": 1.25,
+        "rate_scale": 0.8,
         "compliance": 0.5,
         "ttft_p99_ms": 900.0,
         "batch_cap": 10.0,
@@ -59,7 +60,7 @@ def test_the_comparison_has_a_row_per_policy():
 
     lines = list(compare_block({"temperature 1": {"run": run, "policies": policies}}))
 
-    assert "steps took 1.25 to 1.25 times the profile's. Constant: batch cap 16" in lines[0]
+    assert "steps took 1.25 times the profile's, the rate was 0.8 times the task's" in lines[0]
     assert "| other | 20 | 2.00 | 2.00 to 2.00 | 1.00 | 0.50 | 900 | 10 | 0.0 | - | 1.00 |" in lines
 
 
