@@ -31,6 +31,7 @@ from agents.statistics import paired_difference
 from llmserve_env.models import ServeAction
 from llmserve_env.splits import split_seeds
 from llmserve_env.tasks import TaskSpec
+from llmserve_env.workloads import Stream
 from scripts.vllm_episodes import TRAINING, WEIGHTS, slow_task, tiny_task
 
 CAPS: Final = (4, 8, 12, 16, 20, 24, 32, 48, 64)
@@ -49,7 +50,8 @@ CHANGES: Final[dict[str, Any]] = {"windows_per_update": 30}
 
 def settings(task: TaskSpec) -> list[ServeAction]:
     """The constants that are tried: every cap and order, and depths where drafts are accepted."""
-    accepts = any(stream.acceptance.first > 0.0 for stream in task.workload.streams)
+    streams = (each for each in task.workload.streams if isinstance(each, Stream))
+    accepts = any(stream.acceptance.first > 0.0 for stream in streams)
     depths = DEPTHS if accepts else DEPTHS[:1]
     return [
         task.default_action.model_copy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ def rate_scale_at(slowdown: float) -> float:
     Found in the simulator, with objectives that grow with the slowdown: bursts do not get longer,
     so that a slower server can take more of them.
     """
-    return slowdown**-RATE_EXPONENT
+    return math.pow(slowdown, -RATE_EXPONENT)
 
 
 def slow_task(*, repeats: bool = False) -> TaskSpec:
