@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,9 +42,10 @@ PAGE: Final = ROOT / "docs" / "autopilot.md"
 RESULTS: Final = ROOT / "docs" / "real_vllm" / "autopilot.json"
 AUDIT: Final = ROOT / "docs" / "real_vllm" / "autopilot_audit.jsonl"
 POLICY: Final = "aimd"
-LEG_S: Final = 60
+LEG_S: Final = 45
 LEGS: Final = 2  # with the autopilot, and as many without
-SHORT_S: Final = 20
+SHORT_S: Final = 15
+ENDED_AFTER_S: Final = 7  # of SHORT_S, so that users are asking and being answered
 IMPOSSIBLE_ITL_MS: Final = 0.5
 WATCHDOG_WINDOWS: Final = 5
 AUDIT_LINES: Final = 20
@@ -80,6 +82,17 @@ class Flight:
             await client.close()
 
     @contextmanager
+    def asking(self, seed: int) -> Iterator[None]:
+        """Users in the background who have asked for a while, and go on asking."""
+        crowd = threading.Thread(target=self.users, args=(SHORT_S, seed))
+        crowd.start()
+        try:
+            time.sleep(ENDED_AFTER_S)
+            yield
+        finally:
+            crowd.join()
+
+    @contextmanager
     def autopilot(self, name: str, *options: str) -> Iterator[subprocess.Popen[str]]:
         """An autopilot that has decided once; ended at the end, if it is not yet."""
         command = [sys.executable, "-m", "llmserve_env", "autopilot", "--policy", POLICY]
@@ -108,9 +121,15 @@ class Flight:
         return [json.loads(line) for line in lines]
 
     def until_default(self) -> float:
-        """Seconds until vLLM's defaults are wanted again."""
+        """Seconds until vLLM's defaults are wanted again.
+
+        Raises:
+            TimeoutError: If they are not in LIMIT_S.
+        """
         began_s = time.monotonic()
-        while not server_state(self.server)["is_default"] and time.monotonic() - began_s < LIMIT_S:
+        while not server_state(self.server)["is_default"]:
+            if time.monotonic() - began_s > LIMIT_S:
+                raise TimeoutError("vLLM's defaults did not come back")
             time.sleep(0.05)
         return time.monotonic() - began_s
 
@@ -141,10 +160,7 @@ def legs(flight: Flight) -> dict[str, Any]:
         found["without"].append(served(flight.users(LEG_S, SEED + leg), flight))
         with flight.autopilot(f"leg{leg}") as process:
             found["with"].append(served(flight.users(LEG_S, SEED + leg), flight))
-            process.send_signal(signal.SIGINT)
-            said, _ = process.communicate(timeout=LIMIT_S)
-            seconds = flight.until_default()
-        found["interrupted"].append({"status": process.returncode, "seconds": seconds})
+            found["interrupted"].append(interrupted(flight, process, SEED + leg))
         decided = flight.decisions(f"leg{leg}")
         caps = [each["in_force"]["batch_cap"] for each in decided if each["in_force"]]
         found["with"][-1] |= {
@@ -152,19 +168,43 @@ def legs(flight: Flight) -> dict[str, Any]:
             "moves": sum(bool(each["changes"]) for each in decided),
             "least_cap": min(caps),
             "largest_cap": max(caps),
-            "last_words": said.strip().splitlines()[-2:],
         }
         print(leg, found["without"][-1], found["with"][-1], flush=True)
     return found
 
 
-def killed(flight: Flight) -> dict[str, float]:
+def interrupted(
+    flight: Flight, process: subprocess.Popen[str], seed: int
+) -> dict[str, float | int | str]:
+    """Ctrl-C under traffic: how the command ends, and how long until the defaults are back."""
+    with flight.asking(seed):
+        before, began_s = server_state(flight.server), time.monotonic()
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=LIMIT_S)
+        ended_s = time.monotonic() - began_s
+        later_s = flight.until_default()
+    return {
+        "status": process.returncode,
+        "running_before": before["engine"]["running"],
+        "was_default_before": before["is_default"],
+        "ended_s": ended_s,
+        "seconds": later_s,
+        "last_words": " ".join(said.strip().splitlines()[-2:]),
+    }
+
+
+def killed(flight: Flight) -> dict[str, float | bool]:
     """Kill -9 under traffic: how long until the lease brings the defaults back."""
-    with flight.autopilot("killed") as process:
-        flight.users(SHORT_S, SEED + LEGS)
+    with flight.autopilot("killed") as process, flight.asking(SEED + LEGS):
+        before = server_state(flight.server)
         process.kill()
         process.wait()
-        return {"windows": len(flight.decisions("killed")), "seconds": flight.until_default()}
+        return {
+            "windows": len(flight.decisions("killed")),
+            "running_before": before["engine"]["running"],
+            "was_default_before": before["is_default"],
+            "seconds": flight.until_default(),
+        }
 
 
 def hopeless(flight: Flight) -> dict[str, Any]:
@@ -212,12 +252,14 @@ def block(results: dict[str, Any]) -> Iterator[str]:
     yield ""
     ends, kill, dog = results["legs"]["interrupted"], results["killed"], results["hopeless"]
     yield (
-        "- **Ctrl-C** under traffic: exit status "
-        f"{' and '.join(str(each['status']) for each in ends)}, vLLM's defaults in force when the "
-        f"command ended ({max(each['seconds'] for each in ends):.1f} s later at most)."
+        f"- **Ctrl-C** with {' and '.join(str(each['running_before']) for each in ends)} requests "
+        f"running: the command ended after {max(each['ended_s'] for each in ends):.1f} s at most, "
+        f"exit status {' and '.join(str(each['status']) for each in ends)}; vLLM's defaults were "
+        f"in force {max(each['seconds'] for each in ends):.1f} s later at most."
     )
     yield (
-        f"- **kill -9** after {kill['windows']} windows: the defaults were back "
+        f"- **kill -9** after {kill['windows']} windows, {kill['running_before']} requests "
+        "running: the defaults were back "
         f"{kill['seconds']:.1f} s later, by the lease."
     )
     yield (
