@@ -6,6 +6,7 @@ Needs the extra `ray`. Every node needs this project, of the same content, and w
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ Result = TypeVar("Result")
 RETRIES: Final = 10
 # More tasks than that do not wait in the cluster at once.
 MOST_SUBMITTED: Final = 1_000
+LOOPBACK: Final = ("127.0.0.1", "localhost")
+CONNECT_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ def ray_pool(address: str) -> Iterator[RayPool]:
         ) from error
     was_connected = ray.is_initialized()
     if not was_connected:
+        _check_answers(ray, address)
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -117,6 +121,29 @@ def ray_pool(address: str) -> Iterator[RayPool]:
     finally:
         if not was_connected:
             ray.shutdown()
+
+
+def _check_answers(ray: ModuleType, address: str) -> None:
+    """Ray itself waits for minutes for a head that is not there, and then ends the process.
+
+    Raises:
+        InvalidInputError: If the address, or what `auto` stands for, refuses connections.
+    """
+    named = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    host, _, port = named.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    # A head on this machine may listen under the machine's own address alone.
+    hosts = [host, ray.util.get_node_ip_address()] if host in LOOPBACK else [host]
+    reason: Exception | None = None
+    for each in hosts:
+        try:
+            socket.create_connection((each, int(port)), CONNECT_TIMEOUT_S).close()
+        except (OSError, OverflowError) as error:
+            reason = error
+        else:
+            return
+    raise InvalidInputError(f"--address: nobody answers at {named}: {reason}")
 
 
 def _play_on_worker(setting: Setting, work: Callable[[Item], Result], item: Item) -> Result:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,6 @@ def cluster():
         patch.setenv("RAY_worker_niceness", "0")
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        # On a busy machine a node takes its time to start.
-        patch.setenv("RAY_raylet_start_wait_time_s", "120")
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
         nodes.add_node(num_cpus=1)
         ray.init(address=nodes.address, log_to_driver=False)
@@ -39,13 +38,25 @@ def cluster():
         nodes.shutdown()
 
 
-def noted(job):
-    """Leaves a line wherever it was started, waits a little, and returns its square."""
-    number, folder = job
+def held(job):
+    """Says where it started; waits for ever on the doomed node, elsewhere until that is dead."""
+    import ray
+
+    number, folder, doomed = job
+    node = ray.get_runtime_context().get_node_id()
     with (Path(folder) / f"{number}").open("a") as file:
-        file.write(f"{os.getpid()}\n")
-    time.sleep(1.0)
+        file.write(f"{node}\n")
+    while node == doomed or not (Path(folder) / "dead").exists():
+        time.sleep(0.05)
     return number * number
+
+
+def kill_when_busy(cluster, node, folder):
+    """Kill the node as soon as a job was started there."""
+    while not any(node.node_id in path.read_text() for path in folder.iterdir()):
+        time.sleep(0.05)
+    cluster.remove_node(node, allow_graceful=False)
+    (folder / "dead").touch()
 
 
 def killed_once(job):
@@ -80,18 +91,20 @@ def test_the_jobs_of_a_node_that_was_killed_are_played_elsewhere_and_counted_onc
     cluster, tmp_path
 ):
     doomed = cluster.add_node(num_cpus=2)
-    jobs = [(number, str(tmp_path)) for number in range(16)]
-    found = []
+    jobs = [(number, str(tmp_path), doomed.node_id) for number in range(16)]
 
-    with open_pool(Workers(place="ray", address=cluster.address)) as pool:
-        for pair in pool.completed(noted, jobs):
-            found.append(pair)
-            if len(found) == 5:
-                cluster.remove_node(doomed, allow_graceful=False)
+    with (
+        ThreadPoolExecutor(1) as killer,
+        open_pool(Workers(place="ray", address=cluster.address)) as pool,
+    ):
+        killer.submit(kill_when_busy, cluster, doomed, tmp_path)
+        found = list(pool.completed(held, jobs))
 
-    starts = sum(len(path.read_text().splitlines()) for path in tmp_path.iterdir())
+    starts = [path.read_text().splitlines() for path in tmp_path.glob("[0-9]*")]
+    lost = [nodes for nodes in starts if doomed.node_id in nodes]
     assert sorted(found) == [(number, number * number) for number in range(16)]
-    assert starts > 16
+    assert lost
+    assert all(nodes[-1] != doomed.node_id for nodes in lost)
 
 
 def test_what_a_job_refuses_is_told_as_without_a_cluster(cluster):
@@ -107,3 +120,15 @@ def test_a_node_with_other_sources_is_refused(cluster, monkeypatch):
 
     with pytest.raises(InvalidInputError, match="has other sources of this project"):
         play(JOBS[:1], workers=Workers(place="ray", address=cluster.address))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere.invalid:6379"])
+def test_an_address_where_nobody_answers_is_refused_at_once(address, monkeypatch):
+    ray = pytest.importorskip("ray", reason="needs the extra `ray`")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+    with (
+        pytest.raises(InvalidInputError, match="--address: nobody answers"),
+        open_pool(Workers(place="ray", address=address)),
+    ):
+        pass
