@@ -73,7 +73,6 @@ class Image:
                 "cwd": self.config["WorkingDir"],
                 "capabilities": {},
                 "noNewPrivileges": True,
-                "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 65_536, "soft": 1024}],
             },
             "mounts": [
                 {"destination": "/proc", "type": "proc", "source": "proc"},
