@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from agents.ppo.recipe import Recipe, changed_recipe
 from agents.ppo.training import Plan, Results, Training
 from agents.result_files import write_json, write_text
@@ -198,7 +200,9 @@ def main(argv: Sequence[str]) -> int:
     names = list(dict.fromkeys(attempt.name for attempt in ATTEMPTS))
     parser.add_argument("--only", nargs="+", choices=names, help="attempts of these names alone")
     given = parser.parse_args(argv)
-    found: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    torch.set_num_threads(1)  # more gain nothing with networks of this size
+    stored: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    found = {key(attempt): stored[key(attempt)] for attempt in ATTEMPTS if key(attempt) in stored}
     for number, attempt in enumerate(ATTEMPTS):
         known = found.get(key(attempt))
         wanted = definition(attempt)
