@@ -92,7 +92,7 @@ def tiers_block(results: dict[str, Any]) -> Iterator[str]:
         f"{statistics.median(took):.0f} ms (median; {took[0]:.0f} to {took[-1]:.0f}): knobs set on "
         f"the next server, and a canary of four tokens answered. {results['finished']} requests "
         f"finished, failures {failures or 'none'}. Then the second server was killed and its tier "
-        f"asked for: {' and '.join(sorted(stayed))} stayed in force, "
+        f"asked for: the observations' `config` said {' and '.join(sorted(stayed))}, "
         f"{sum(each['finished'] for each in results['after_the_kill'])} requests finished in "
         f"{len(results['after_the_kill'])} windows, and each said "
         f"`{_without_port(problems[0]) if problems else 'nothing'}`. Afterwards the first server "

@@ -97,6 +97,10 @@ class RealEngine(SimulatedEngine):
         """What of an action takes effect on this server; raises as Actuator.in_force does."""
         return self._running().actuator.in_force(action)
 
+    def held(self) -> ServeAction:
+        """What the server held in the last window, as far as it is known."""
+        return self._running().held
+
     def step(self, actions: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> None:
         """Play one window in real time; `state.metrics` and `state.rewards` hold it.
 
@@ -170,7 +174,7 @@ class _RealEpisode:
         limits = limits_of(default, settings.real_kv_pool_tokens)
         self.gateway = Gateway(self._send, self._clock, limits, patience)
         self.actuator = make_actuator(self.gateway, settings, self.task)
-        self._in_force = default
+        self.held = default
 
     async def play(self, action: ServeAction, weights: npt.NDArray[np.float64]) -> WindowFacts:
         """Play a window under an action that is in force, and measure it."""
@@ -207,8 +211,8 @@ class _RealEpisode:
     def _enter(self, action: ServeAction, view: ServerView) -> None:
         """Enter what is in force, who waits and runs, and what the server told."""
         pool_tokens = self._engine.deployment.pool_blocks(action.quantization_tier)
-        self._books.put_in_force(action, self._in_force, pool_tokens=pool_tokens)
-        self._in_force = action
+        self._books.put_in_force(action, self.held, pool_tokens=pool_tokens)
+        self.held = action
         self._books.enter_line(self.gateway.waiting, self.gateway.in_flight)
         if view.span is not None:
             self._books.enter_server(view.span, action, pool_tokens=pool_tokens)

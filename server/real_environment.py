@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -60,6 +60,7 @@ class RealEnvironment(ServingEnvironment):
         episode.task.check_action(action)
         in_force = self._server.engine.in_force(action)
         outcome = super().advance(in_force)
+        self._note_what_holds(episode.task.active_actions)
         ignored = {
             knob: getattr(action, knob)
             for knob in KNOBS
@@ -107,6 +108,13 @@ class RealEnvironment(ServingEnvironment):
     def close(self) -> None:
         """Cut what is in flight, leave the server as it was found and let others play."""
         self._server.close()
+
+    def _note_what_holds(self, knobs: Sequence[str]) -> None:
+        """Where a move failed, what holds is what held before; a knob held fixed stays as told."""
+        episode, held = self._running_episode(), self._server.engine.held()
+        if "control_lost" in self._server.engine.report["invalid_because"]:
+            kept = {knob: getattr(held, knob) for knob in knobs}
+            episode.config = episode.config.model_copy(update=kept)
 
     def _metrics(self) -> RealMetrics:
         return RealMetrics(**self._measured())

@@ -143,7 +143,7 @@ def test_a_channel_that_is_lost_makes_windows_invalid_and_stops_nothing(behind):
     real = observation.metadata["real"]
     assert "control_lost" in real["invalid_because"]
     assert "no answer" in real["vllm"]["problem"]
-    assert real["vllm"]["in_force"]["batch_cap"] == 4
+    assert real["vllm"]["in_force"]["batch_cap"] == observation.config.batch_cap == 4
 
 
 def test_metrics_that_are_lost_are_none_and_their_terms_do_not_count(behind):
@@ -227,6 +227,7 @@ def test_a_tier_whose_server_does_not_answer_is_not_switched_to(behind):
             second.openai.script(MODEL, fails(500))
             observation = environment.step(moved(first, quantization_tier="INT8"))
 
+    assert observation.config.quantization_tier == "FP16"
     assert "server_error" in observation.metadata["real"]["vllm"]["problem"]
     assert observation.metadata["real"]["invalid_because"][-1] == "control_lost"
 

@@ -113,7 +113,7 @@ def test_a_switch_of_tiers_is_told_with_what_it_cost():
     text = " ".join(tiers_block(results))
 
     assert "2 switches in 9 windows took 50 ms (median; 40 to 60)" in text
-    assert "FP16 stayed in force, 6 requests finished in 2 windows" in text
+    assert "`config` said FP16, 6 requests finished in 2 windows" in text
     assert "`http://127.0.0.1:PORT: no answer`" in text
 
 

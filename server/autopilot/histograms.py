@@ -65,7 +65,7 @@ class Histogram:
         if self.samples == 0:
             return None
         lows, highs = self._edges()
-        widths = np.maximum(highs - lows, np.finfo(float).tiny)
+        widths = np.maximum(highs - lows, np.finfo(float).eps)
         filled = np.clip((limit - lows) / widths, 0.0, 1.0)
         return float(filled @ np.array(self.counts) / math.fsum(self.counts))
 
