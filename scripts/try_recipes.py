@@ -163,18 +163,16 @@ def page(attempts: Sequence[Attempt], found: dict[str, Any]) -> str:
         "smaller differences between rows say nothing.",
     ]
     for task_id in dict.fromkeys(attempt.task_id for attempt in attempts):
-        lines += [
-            "",
-            f"## {task_id}",
-            "",
-            "| attempt | idea | changed | windows | kept | 95 % | at | last | CPU s |",
-            "|---|---|---|---:|---:|---|---:|---:|---:|",
-        ]
-        lines += [
+        rows = [
             _row(attempt, found[key(attempt)])
             for attempt in attempts
             if attempt.task_id == task_id and key(attempt) in found
         ]
+        head = [
+            "| attempt | idea | changed | windows | kept | 95 % | at | last | CPU s |",
+            "|---|---|---|---:|---:|---|---:|---:|---:|",
+        ]
+        lines += ["", f"## {task_id}", "", *(head + rows if rows else ["Not tried yet."])]
     return "\n".join(lines) + "\n"
 
 
@@ -202,15 +200,16 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
     torch.set_num_threads(1)  # more gain nothing with networks of this size
     stored: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    found = {key(attempt): stored[key(attempt)] for attempt in ATTEMPTS if key(attempt) in stored}
+    found = {
+        key(attempt): stored[key(attempt)]
+        for attempt in ATTEMPTS
+        if stored.get(key(attempt), {}).get("definition") == definition(attempt)
+    }
     for number, attempt in enumerate(ATTEMPTS):
-        known = found.get(key(attempt))
-        wanted = definition(attempt)
-        is_known = known is not None and known["definition"] == wanted
-        if is_known or (given.only and attempt.name not in given.only):
+        if key(attempt) in found or (given.only and attempt.name not in given.only):
             continue
         reached = run(attempt, RUNS / str(number))
-        found[key(attempt)] = {"definition": wanted, "reached": reached}
+        found[key(attempt)] = {"definition": definition(attempt), "reached": reached}
         write_json(RESULTS, found)
     write_text(REPORT, page(ATTEMPTS, found))
     return 0
