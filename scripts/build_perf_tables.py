@@ -91,7 +91,7 @@ class Oracle:
             tp_size=1,
             gemm_quant_mode=kernel,
             kvcache_quant_mode=profile.kv_cache,
-            fmha_quant_mode=profile.kv_cache,
+            fmha_quant_mode=source.attention or profile.kv_cache,
         )
 
     def decode(self, sequences: int, kv_tokens: int) -> Operators:

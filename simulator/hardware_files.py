@@ -62,12 +62,17 @@ class GpuEntry(Strict):
 
 
 class OperatorSource(Strict):
-    """Where a profile's times come from: operator tables of a package, or this project's fit."""
+    """Where a profile's times come from: operator tables of a package, or this project's fit.
+
+    Attributes:
+        attention: Precision of prefill attention's arithmetic; that of the KV cache if left out.
+    """
 
     origin: str = Field(min_length=1)
     system: str
     backend: str
     backend_version: str
+    attention: KvPrecision | None = None
 
 
 class ProfileEntry(Strict):

@@ -18,12 +18,16 @@ def shipped_text(file_name: str) -> str:
     return resources.files("simulator").joinpath("data", file_name).read_text(encoding="utf-8")
 
 
-def test_one_profile_a_gpu_one_for_fp8_kv_and_a_measured_one_are_shipped() -> None:
+def test_five_gpus_two_models_and_a_measured_cpu_are_shipped() -> None:
     assert profile_names() == (
         "a100-llama3-8b",
         "h100-llama3-8b",
         "l40s-llama3-8b",
         "h100-llama3-8b-fp8-kv",
+        "h200-llama3-8b",
+        "b200-llama3-8b",
+        "h200-llama3-70b",
+        "b200-llama3-70b",
         "cpu-tiny",
         "cpu-tiny-fast",
     )
