@@ -40,6 +40,7 @@ from llmserve_env.splits import SPLITS, split_seeds
 from llmserve_env.tasks import shipped_catalogue
 from server.settings import use_folders_of_environment
 from server.summaries import Summary, summarise
+from simulator.validity import fidelity_line, merged
 
 BASELINES: Final = ("random", "vllm_default", "heuristic", "best_constant", "reactive")
 PLAIN_WIDTH: Final = 140  # columns where the output is no terminal
@@ -66,6 +67,14 @@ def table_of(task_id: str, summaries: Sequence[Summary], episodes: int) -> Table
             f"{difference.low:+.4f} to {difference.high:+.4f}",
         )
     return table
+
+
+def fidelity_lines(task_id: str, records: Sequence[EpisodeRecord]) -> list[str]:
+    """How far the simulated numbers may be trusted, and where episodes left what was compared."""
+    task = shipped_catalogue().get(task_id)
+    found = merged(record.excursions for record in records)
+    lines = [f"Fidelity of {fidelity_line(task.deployment.profile)}."]
+    return lines + [f"! {each.line}" for each in found]
 
 
 def asked_line(name: str, records: Sequence[EpisodeRecord]) -> str:
@@ -107,6 +116,10 @@ def result_of(
         "agents": arguments.agents,
         "baselines": arguments.baselines,
         "summaries": [asdict(row) for row in summaries],
+        "fidelity": {
+            task_id: fidelity_lines(task_id, [r for r in records if r.task_id == task_id])
+            for task_id in dict.fromkeys(record.task_id for record in records)
+        },
         "episodes": [] if arguments.brief else [asdict(record) for record in records],
     }
 
@@ -134,6 +147,8 @@ def run(arguments: argparse.Namespace) -> int:
             if line := asked_line(name, rows):
                 # A name may hold what rich would read as an emoji: llm:m: and the like.
                 console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        for line in fidelity_lines(task_id, rows):
+            console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
         summaries += found
     if arguments.json is not None:
         write_json(arguments.json, result_of(arguments, seeds, records, summaries))

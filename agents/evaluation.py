@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from typing import Final
@@ -20,6 +20,7 @@ from llmserve_env.tasks import TaskSpec, shipped_catalogue
 from simulator.environment import ServingEnvironment
 from simulator.reward import TERMS
 from simulator.rng import stream
+from simulator.validity import Excursion, observed_excursions
 
 # Sums over the windows of an episode.
 COUNTED: Final = ("finished_requests", "dropped_requests", "rejected_requests", "eviction_events")
@@ -40,6 +41,7 @@ class EpisodeRecord:
         terms: Mean of every term of the reward over the windows, by name.
         metrics: Sums of COUNTED and means of AVERAGED over the windows, `cost_usd`, and what an
             agent that is Accountable says that it took.
+        excursions: Where the episode left what its profile was held against.
     """
 
     agent: str
@@ -49,6 +51,7 @@ class EpisodeRecord:
     total_reward: float
     terms: dict[str, float]
     metrics: dict[str, float]
+    excursions: tuple[Excursion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,7 @@ def _play(agent: Agent, job: Job, episodes: Episodes | None) -> PlayedJob:
     )
     account = agent.account() if isinstance(agent, Accountable) else {}
     record = _record(job, task, episode, tally.metrics(task.windows) | account)
+    record = replace(record, excursions=observed_excursions(task, tally.simulated))
     return PlayedJob(record, tuple(window.config for window in episode.windows))
 
 
@@ -197,8 +201,11 @@ class _Tally:
 
     def __init__(self) -> None:
         self._sums = dict.fromkeys((*COUNTED, *AVERAGED), 0.0)
+        self.simulated: list[ServeObservation] = []
 
     def add(self, observation: ServeObservation) -> None:
+        if "real" not in observation.metadata:
+            self.simulated.append(observation)
         for name in self._sums:
             self._sums[name] += getattr(observation, name)
 

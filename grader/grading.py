@@ -20,6 +20,7 @@ from grader.scoring import Tally, clipped, score_unclipped, tally
 from llmserve_env.models import Anchors, EpisodeLog, GradeReport, ServeAction, TermGrade
 from llmserve_env.tasks import Catalogue, TaskSpec, shipped_catalogue
 from simulator.environment import ServingEnvironment
+from simulator.validity import excursions, fidelity_of
 
 REMEMBERED_CONSTANTS: Final = 512
 SCALE: Final = (
@@ -94,7 +95,7 @@ def _report(
     reference = references.scale(task, log.environment_version)
     own = tally(task, played)
     best = constant_tally(task, reference.best_constant, log.seed, log.trace_seed)
-    windows = played.snapshots()
+    windows, actions = played.snapshots(), [step.action for step in log.steps]
     unclipped = score_unclipped(own.raw_score, best.raw_score, reference)
     anchors = _anchors(best.raw_score, reference)
     way = anchors.clairvoyant - anchors.vllm_default
@@ -116,6 +117,10 @@ def _report(
         share_of_way_from_vllm_default=(own.raw_score - anchors.vllm_default) / way,
         feedback=feedback(task, windows, own, best) + notes,
         scale=scale_of(references),
+        fidelity=fidelity_of(
+            task.deployment.profile,
+            excursions(task, list(zip(actions, windows, strict=True))),
+        ),
     )
 
 

@@ -184,6 +184,16 @@ class Anchors(_Record):
     clairvoyant: float
 
 
+class Fidelity(_Record):
+    """How far the numbers of an episode may be trusted."""
+
+    profile: str = Field(description="The GPU profile that was simulated.")
+    line: str = Field(description="What it was held against and how far off it was.")
+    warnings: tuple[str, ...] = Field(
+        description="Where the episode left the range in which real runs were compared."
+    )
+
+
 class GradeReport(_Record):
     """The grade of one episode: what a replay of its actions earned, on a scale from 0 to 1."""
 
@@ -211,6 +221,9 @@ class GradeReport(_Record):
     )
     feedback: tuple[str, ...] = Field(description="What cost most, in plain language.")
     scale: str = Field(description="What the score means, in a sentence.")
+    fidelity: Fidelity | None = Field(
+        default=None, description="How far the simulated numbers behind it may be trusted."
+    )
 
 
 class ServeState(_Record):

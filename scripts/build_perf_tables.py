@@ -2,6 +2,8 @@
 
     uv run --extra calibrate python -m scripts.build_perf_tables           writes tables and sums
     uv run --extra calibrate python -m scripts.build_perf_tables --check   rebuilds and compares
+    uv run --extra calibrate python -m scripts.build_perf_tables --own NAME
+        writes NAME.parquet for NAME.json, a profile in the user's folder
 
 Each table is in long format, in milliseconds, one row per node: the additive pieces of one
 iteration of a profile's model on its GPU at tensor parallel 1.
@@ -32,8 +34,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simulator.hardware import load_profile, profile_names
+from llmserve_env.errors import InvalidInputError
+from server.settings import use_folders_of_environment
+from simulator.hardware import build_profile, load_profile, profile_names
+from simulator.hardware_files import shipped_files
 from simulator.hardware_records import Profile
+from simulator.profile_files import TABLE_SUFFIX, profile_path, read_profile_file, with_profile
 
 PACKAGE: Final = "aiconfigurator-core"
 COMMAND: Final = "uv run --extra calibrate python -m scripts.build_perf_tables"
@@ -169,6 +175,21 @@ def write(directory: Path) -> None:
     write_sums(directory)
 
 
+def write_own(name: str) -> Path:
+    """Writes the table of a user's profile beside its file and returns its path.
+
+    Raises:
+        InvalidInputError: If there is no such profile, or it takes its times from a shipped one.
+    """
+    use_folders_of_environment()
+    path, own = profile_path(name), read_profile_file(name)
+    if own is None or own.operators is None:
+        raise InvalidInputError(f"{path}: need a profile that has `operators`")
+    target = path.with_name(f"{name}{TABLE_SUFFIX}")
+    write_table(table(build_profile(with_profile(shipped_files(), name, own), name)), target)
+    return target
+
+
 def write_table(content: pa.Table, path: Path) -> None:
     """Writes one profile's table, the same way for every profile."""
     pq.write_table(content, path, compression="zstd", version="2.6")
@@ -201,8 +222,13 @@ def main() -> int:
     """The exit status: 1 if --check found a difference."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="rebuild, compare, write nothing")
-    check = parser.parse_args().check
+    parser.add_argument("--own", metavar="NAME", help="a profile in your own folder")
+    arguments = parser.parse_args()
+    check = arguments.check
     logging.disable(logging.CRITICAL)
+    if arguments.own is not None:
+        print(f"wrote {write_own(arguments.own)}")
+        return 0
     if not check:
         write(PERF_DIRECTORY)
         print(SUMS_FILE.read_text(encoding="utf-8"), end="")

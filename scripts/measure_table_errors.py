@@ -91,13 +91,17 @@ def _shapes(profile: Profile) -> list[tuple[int, int]]:
 
 
 def _heads(profile: Profile, frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[
-        (frame["num_heads"] == _config(profile)["num_attention_heads"])
-        & (frame["num_key_value_heads"] == profile.model.kv_heads)
-        & (frame["head_dim"] == profile.model.head_dim)
-        & (frame["kv_cache_dtype"] == profile.kv_cache)
-        & (frame["window_size"] == 0)
-    ]
+    wanted = {
+        "num_heads": _config(profile)["num_attention_heads"],
+        "num_key_value_heads": profile.model.kv_heads,
+        "head_dim": profile.model.head_dim,
+        "kv_cache_dtype": profile.kv_cache,
+        "window_size": 0,
+    }
+    kept: pd.DataFrame = frame
+    for column, value in wanted.items():
+        kept = kept.loc[kept[column] == value]
+    return kept
 
 
 def _raw(profile: Profile, kind: str, file_name: str) -> pd.DataFrame:
@@ -105,7 +109,8 @@ def _raw(profile: Profile, kind: str, file_name: str) -> pd.DataFrame:
     parts = (source.system, kind, source.backend, source.backend_version, file_name)
     file = resources.files("aiconfigurator_core").joinpath("systems", "data", *parts)
     with file.open("rb") as stream:
-        return pd.read_parquet(stream)
+        frame: pd.DataFrame = pd.read_parquet(stream)
+    return frame
 
 
 def _told(errors: Sequence[float]) -> dict[str, float | int]:
@@ -113,7 +118,7 @@ def _told(errors: Sequence[float]) -> dict[str, float | int]:
         "n": len(errors),
         "mean_error": round(float(np.mean(errors)), 4),
         "mean_absolute_error": round(float(np.mean(np.abs(errors))), 4),
-        "largest_error": round(max(errors, key=abs), 4),
+        "largest_error": round(float(max(errors, key=lambda error: abs(error))), 4),
     }
 
 

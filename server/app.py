@@ -39,6 +39,7 @@ from server.openenv_adapter import (
     WireState,
 )
 from server.play_routes import play_router
+from server.profile_routes import profile_router
 from server.sessions import SessionStore
 from server.settings import Settings, publish_for_openenv, settings_or_exit, use_folders_of
 from server.settled_heap import settle_heap
@@ -108,6 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
             real=None if real is None else real.facts,
         )
     )
+    app.include_router(profile_router())
     baselines = Baselines(
         limit_s=settings.baseline_timeout_s, max_waiting=settings.max_waiting_jobs
     )

@@ -24,8 +24,10 @@ from server.openenv_adapter import (
     WireRealState,
     WireState,
 )
+from server.profile_facts import all_profiles
 from server.settings import Settings
 from server.split_tasks import seed_bounds
+from simulator.validity import fidelity_line
 
 UNITS = {
     "_s": "seconds",
@@ -120,6 +122,10 @@ def info_router(
                 task.task_id: task.reward.model_dump() for task in catalogue.playable
             },
             "knobs": {task.task_id: knob_labels(task) for task in catalogue.playable},
+            "profiles": {
+                profile.name: {"tiers": profile.offered, "fidelity": fidelity_line(profile.name)}
+                for profile, _ in all_profiles()[0]
+            },
             "limits": settings.model_dump(
                 include={"max_sessions", "session_ttl_s", "max_body_bytes"}
             ),

@@ -48,7 +48,7 @@ class ProfileFile(Strict):
         based_on: A shipped profile; whatever is left out is as there.
         origin: Who made this from what, in a sentence.
         kernels: The tiers that are offered; to leave one out takes it away.
-        weights: Memory and quality by kernel, of a model of its own.
+        weights: Memory and quality by kernel; a model of its own needs those of all its kernels.
         operators: Where the times in NAME.parquet come from; without it they are those of
             `based_on`.
         factors: On those times.
@@ -161,6 +161,8 @@ def with_profile(files: DataFiles, name: str, own: ProfileFile) -> DataFiles:
         update={part: getattr(own, part) for part in SERVING_PARTS if getattr(own, part)}
     )
     weights = files.precision.weights
+    # Another model's weights are of another size: none of them is taken over.
+    inherited = {} if own.model else weights[base.model]
     try:
         return DataFiles(
             hardware=hardware.model_copy(
@@ -173,7 +175,7 @@ def with_profile(files: DataFiles, name: str, own: ProfileFile) -> DataFiles:
                 files.models.root | {model: own.model or files.models.root[base.model]}
             ),
             precision=files.precision.model_copy(
-                update={"weights": weights | {model: weights[base.model] | own.weights}}
+                update={"weights": weights | {model: inherited | own.weights}}
             ),
             prices=type(files.prices)(
                 files.prices.root | {gpu: own.price or files.prices.root[base.gpu]}

@@ -107,4 +107,8 @@ def test_the_check_finds_a_changed_value(tmp_path: Path) -> None:
         "h100-llama3-8b.parquet: 1512 rows, equal",
         "l40s-llama3-8b.parquet: 1512 rows, equal",
         "h100-llama3-8b-fp8-kv.parquet: 1396 rows, equal",
+        "h200-llama3-8b.parquet: 1512 rows, equal",
+        "b200-llama3-8b.parquet: 1628 rows, equal",
+        "h200-llama3-70b.parquet: 1396 rows, equal",
+        "b200-llama3-70b.parquet: 1512 rows, equal",
     ]

@@ -162,11 +162,12 @@ def test_other_tasks_offer_their_own_kinds_of_traffic(page):
 
 def test_fidelity_names_errors_gates_and_limits(page):
     page.tab("Fidelity")
-    page.until_text("fidelity-metrics", "time per output token")
+    page.until_text("fidelity-card", "TPOT")
 
-    assert "met" in page.text("fidelity-metrics")
+    assert "below 4%: met" in page.text("fidelity-card")
+    assert "no end-to-end runs" in page.text("fidelity-profiles")
     assert "Tensor parallel above 1" in page.text("fidelity-limits")
-    assert len(page.driver.find_elements("css selector", "#fidelity-charts svg[role=img]")) == 2
+    assert len(page.driver.find_elements("css selector", "#fidelity-charts svg[role=img]")) == 1
 
 
 def test_the_playground_is_the_second_tab(page):

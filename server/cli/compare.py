@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import Annotated, Final
 
 import typer
+from rich.text import Text
 
 from grader.grading import scale_of
 from grader.references import shipped_references
@@ -16,8 +17,9 @@ from server.cli.contests import FIRST_TEST_SEED, contest
 from server.cli.conventions import AsJson, OnProfile, ServerUrl, served_on, write_json
 from server.cli.remote import episodes_at
 from server.cli.screens import progress_bar, screen
-from server.cli.tables import scale_line, standings_table
+from server.cli.tables import fidelity_lines, scale_line, standings_table
 from server.settings import use_folders_of_environment
+from simulator.validity import fidelity_line
 
 USUAL: Final = ("vllm_default", "heuristic", "best_constant", "reactive", "kv_rule", "ppo")
 MAX_EPISODES: Final = 1_000
@@ -54,6 +56,7 @@ def compare(
                 "task_id": spec.task_id,
                 "seeds": seeds,
                 "scale": None if spec.variant_of else scale_of(shipped_references()),
+                "fidelity": fidelity_line(spec.deployment.profile),
                 "agents": [row.as_json() for row in standings],
             }
         )
@@ -61,6 +64,8 @@ def compare(
     shown = screen()
     shown.print(standings_table(spec, seeds, standings))
     shown.print(scale_line(spec), highlight=False)
+    for line in fidelity_lines(spec, standings):
+        shown.print(Text(line))
 
 
 def consecutive(first: int, count: int) -> list[int]:

@@ -21,6 +21,7 @@ from llmserve_env.gym_env import Episodes
 from llmserve_env.models import EpisodeLog, EpisodeStep, ServeObservation
 from llmserve_env.splits import split_range
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
+from simulator.validity import Excursion, merged, observed_excursions
 
 SHOWN: Final = ("agent", "sees_future", "score", "score_unclipped")
 FIRST_TEST_SEED: Final = split_range("test").start
@@ -67,6 +68,7 @@ class Standing:
         score: On the grader's scale, clipped; None on a variant and on a real server.
         score_unclipped: The same before clipping.
         summary: Means over the seeds.
+        excursions: Where its episodes left what the profile was held against.
     """
 
     agent: str
@@ -74,11 +76,13 @@ class Standing:
     score: float | None
     score_unclipped: float | None
     summary: EpisodeSummary
+    excursions: tuple[Excursion, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Its fields and those of the summary, on one level."""
         own: dict[str, Any] = {name: getattr(self, name) for name in SHOWN}
-        return own | asdict(self.summary)
+        warnings = [each.line for each in self.excursions]
+        return own | asdict(self.summary) | {"warnings": warnings}
 
 
 def play(
@@ -163,6 +167,9 @@ def standing_of(task: TaskSpec, rows: Sequence[Played]) -> Standing:
         score=None if unclipped is None else clipped(unclipped),
         score_unclipped=unclipped,
         summary=mean_summary([row.summary for row in rows]),
+        excursions=merged(
+            observed_excursions(task, row.windows) for row in rows if not row.is_real
+        ),
     )
 
 

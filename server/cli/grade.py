@@ -66,3 +66,7 @@ def _show(report: GradeReport, agent: str | None) -> None:
     for line in report.feedback:
         shown.print(Text(f"- {line}"))
     shown.print(Text(f"Grade: {report.scale}"))
+    if report.fidelity is not None:
+        shown.print(Text(f"Fidelity of {report.fidelity.line}."))
+        for warning in report.fidelity.warnings:
+            shown.print(Text(f"! {warning}"))

@@ -29,10 +29,11 @@ from server.cli.contests import FIRST_TEST_SEED, Played, log_of, play, standing_
 from server.cli.conventions import AsJson, OnProfile, ServerUrl, served_on, write_json
 from server.cli.remote import episodes_at
 from server.cli.screens import progress_bar, screen
-from server.cli.tables import standings_table
+from server.cli.tables import fidelity_lines, standings_table
 from server.llm_command import llm_settings, opened_chat
 from server.settings import use_folders_of_environment
 from simulator.environment import ServingEnvironment
+from simulator.validity import fidelity_of, observed_excursions
 
 # `openai:MODEL` reads better where the model is OpenAI's; it is the same agent.
 LLM_KINDS: Final = (LLM, "openai")
@@ -173,20 +174,29 @@ def _document(
         "played_at": url or "in process",
         "summary": asdict(played.summary),
         "grade": None if report is None else report.model_dump(mode="json"),
+        "fidelity": None if played.is_real else _fidelity(task, played),
         "account": played.account,
         "saved": None if saved is None else str(saved),
     }
 
 
+def _fidelity(task: TaskSpec, played: Played) -> dict[str, Any]:
+    found = observed_excursions(task, played.windows)
+    return fidelity_of(task.deployment.profile, found).model_dump(mode="json")
+
+
 def _show(
     task: TaskSpec, played: Played, report: GradeReport | None, *, saved: Path | None
 ) -> None:
-    shown = screen()
-    shown.print(standings_table(task, [played.seed], [standing_of(task, [played])]))
+    shown, standing = screen(), standing_of(task, [played])
+    shown.print(standings_table(task, [played.seed], [standing]))
     if report is not None:
         shown.print(Text(f"Grade: {report.scale}"))
         for line in report.feedback:
             shown.print(Text(f"- {line}"))
+    if not played.is_real:
+        for line in fidelity_lines(task, [standing]):
+            shown.print(Text(line))
     if played.account:
         told = ", ".join(f"{name} {value:g}" for name, value in played.account.items())
         shown.print(Text(f"Took: {told}"))

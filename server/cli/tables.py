@@ -14,6 +14,7 @@ from grader.grading import scale_of
 from grader.references import shipped_references
 from llmserve_env.tasks import TaskSpec
 from server.cli.contests import Standing
+from simulator.validity import Excursion, fidelity_line, merged
 
 SHORTEST_AGENT: Final = len("best_constant")
 AGENT_WIDTH: Final = 28  # a longer name goes on in the next line
@@ -49,6 +50,20 @@ def standings_table(
             *(column.text(row.summary) for column in COLUMNS),
         )
     return table
+
+
+def fidelity_lines(task: TaskSpec, standings: Iterable[Standing]) -> list[str]:
+    """How far the numbers may be trusted, and which agent's episodes left what was compared."""
+    lines = [f"Fidelity of {fidelity_line(task.deployment.profile)}."]
+    by_warning: dict[tuple[str, str], list[tuple[str, Excursion]]] = {}
+    for row in standings:
+        for each in row.excursions:
+            by_warning.setdefault((each.quantity, each.compared), []).append((row.agent, each))
+    for found in by_warning.values():
+        (whole,) = merged([[each] for _, each in found])
+        agents = ", ".join(agent for agent, _ in found)
+        lines.append(f"! {agents}: {whole.line}")
+    return lines
 
 
 def scale_line(task: TaskSpec) -> str:

@@ -1,4 +1,4 @@
-"""The sub-tab that says how far the simulator may be trusted."""
+"""The sub-tab that says how far the simulator may be trusted: the card of a chosen profile."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from llmserve_env.charts.figures import framed
 from llmserve_env.charts.panel import number
 from llmserve_env.charts.scatter import scatter
 from llmserve_env.charts.tables import folded, table
-from llmserve_env.models import TIERS
-from llmserve_env.tasks import shipped_catalogue
-from server.web.fidelity_card import Compared, FidelityCard, Metric, shipped_card
+from server.profile_facts import all_profiles, facts_of, range_line
+from simulator.fidelity_card import Comparison, FidelityCard, Limit, Metric
+from simulator.hardware import card_of, load_profile
 from simulator.perf_model import MAX_TOKENS, load_tables
+from simulator.validity import NO_CARD
 
+FIRST: Final = "h100-llama3-8b"
 LEAD: Final = """\
 <div class="ls-prose"><h2>How far to trust these numbers</h2>
 <p>Every iteration of the simulated engine takes the time that GPU operators were measured to
@@ -28,12 +30,58 @@ costs by episode, so that no agent can lean on the last per cent.</p></div>"""
 
 def build_fidelity() -> None:
     """Make the sub-tab inside the current context."""
-    card = shipped_card()
     gr.HTML(LEAD)
-    gr.HTML(framed(_metrics(card.metrics)), elem_id="fidelity-metrics")
-    gr.HTML(framed(_pictures(card)), elem_id="fidelity-charts")
-    gr.HTML(framed(f"<h3>What has measured times</h3>{_ranges()}"))
-    gr.HTML(_limits(card), elem_id="fidelity-limits")
+    gr.HTML(framed(_profiles()), elem_id="fidelity-profiles")
+    names = [profile.name for profile, _ in all_profiles()[0]]
+    chosen = gr.Dropdown(names, value=FIRST, label="Card of", elem_id="fidelity-profile")
+    card = gr.HTML(card_html(FIRST), elem_id="fidelity-card")
+    chosen.change(card_html, chosen, card, show_progress="hidden", api_visibility="private")
+
+
+def card_html(name: str) -> str:
+    """The card of a profile."""
+    card = card_of(name)
+    parts = [f"<h3>{escape(name)}</h3>", _ranges(name, card)]
+    if card is None:
+        return framed("".join(parts))
+    if card.metrics:
+        parts.append(_metrics(card.metrics))
+    if card.comparisons:
+        drawn = "".join(_compared(each) for each in card.comparisons)
+        parts.append(f'<div class="grid2" id="fidelity-charts">{drawn}</div>')
+    return framed("".join(parts)) + _limits(card.limits)
+
+
+def _profiles() -> str:
+    rows = []
+    for profile, card in all_profiles()[0]:
+        facts = facts_of(profile, card)
+        rows.append(
+            [
+                profile.name,
+                profile.gpu.name,
+                profile.model.name,
+                ", ".join(f"{tier} ({kernel})" for tier, kernel in facts["tiers"].items()),
+                facts["fidelity"],
+            ]
+        )
+    head = ["profile", "GPU", "model", "tiers", "fidelity"]
+    return table(head, rows, caption="GPU profiles", has_prose=True)
+
+
+def _ranges(name: str, card: FidelityCard | None) -> str:
+    perf, profile = load_tables(name), load_profile(name)
+    validated = NO_CARD if card is None else range_line(card.validated)
+    rows = [
+        ["tiers offered", ", ".join(profile.offered)],
+        ["whole runs compared", validated],
+        [
+            "measured times reach to",
+            f"{perf.max_decode_batch:,} sequences, {perf.kv_nodes[-1]:,.0f} tokens of context, "
+            f"{MAX_TOKENS:,} tokens in an iteration",
+        ],
+    ]
+    return table(["", ""], rows, caption=f"What {name} covers", has_prose=True)
 
 
 def _metrics(metrics: Sequence[Metric]) -> str:
@@ -41,6 +89,7 @@ def _metrics(metrics: Sequence[Metric]) -> str:
         [
             metric.name,
             metric.against,
+            f"{metric.n:,}",
             f"{metric.mean_error:+.1%}",
             f"{metric.mean_absolute_error:.1%}",
             f"{metric.largest_error:+.1%}",
@@ -48,27 +97,20 @@ def _metrics(metrics: Sequence[Metric]) -> str:
         ]
         for metric in metrics
     ]
-    head = ["figure", "against", "mean error", "mean absolute", "largest", "gate"]
+    head = ["figure", "against", "n", "mean error", "mean absolute", "largest", "gate"]
     return table(head, rows, caption="Errors of the simulator by figure", has_prose=True)
 
 
 def _verdict(metric: Metric) -> str:
     if metric.gate is None:
-        return "reported only"
+        return "reported only" if metric.is_independent else "calibrated on it"
     verdict = "met" if metric.mean_absolute_error < metric.gate else "missed"
     return f"below {metric.gate:.0%}: {verdict}"
 
 
-def _pictures(card: FidelityCard) -> str:
-    drawn = (
-        _compared("Time per output token, 42 measured runs", "ms", card.tpot_ms),
-        _compared("Maximum throughput, published", "tokens/s", card.tokens_per_s),
-    )
-    return f'<div class="grid2">{"".join(drawn)}</div>'
-
-
-def _compared(title: str, unit: str, runs: Sequence[Compared]) -> str:
-    picture = scatter(title, unit, [(run.measured, run.simulated) for run in runs])
+def _compared(comparison: Comparison) -> str:
+    title, unit = comparison.title, comparison.unit
+    picture = scatter(title, unit, [(run.measured, run.simulated) for run in comparison.runs])
     rows = [
         [
             run.setting,
@@ -76,35 +118,15 @@ def _compared(title: str, unit: str, runs: Sequence[Compared]) -> str:
             number(run.simulated),
             f"{run.simulated / run.measured - 1.0:+.1%}",
         ]
-        for run in runs
+        for run in comparison.runs
     ]
     head = ["run", f"measured, {unit}", f"simulated, {unit}", "error"]
     return f"<div>{picture}{folded('Table', table(head, rows, caption=title))}</div>"
 
 
-def _ranges() -> str:
-    """The profiles that tasks are served on, and how far their tables reach."""
-    profiles = dict.fromkeys(task.deployment.profile for task in shipped_catalogue().tasks)
-    rows = []
-    for name in profiles:
-        perf = load_tables(name)
-        rows.append(
-            [
-                name,
-                ", ".join(tier for tier in TIERS if tier in perf.offered),
-                f"{perf.max_decode_batch} sequences",
-                f"{perf.kv_nodes[-1]:,.0f} tokens",
-                f"{MAX_TOKENS:,} tokens",
-            ]
-        )
-    head = ["profile", "tiers", "largest batch", "longest sequence", "largest iteration"]
-    return table(head, rows, caption="What has measured times")
-
-
-def _limits(card: FidelityCard) -> str:
-    items = "".join(
-        f"<li><b>{escape(limit.name)}</b>{escape(limit.text)}</li>" for limit in card.limits
-    )
+def _limits(limits: Sequence[Limit]) -> str:
+    items = "".join(f"<li><b>{escape(limit.name)}</b>{escape(limit.text)}</li>" for limit in limits)
     return (
-        f'<div class="ls-prose"><h3>Out of range, or not held to a gate</h3><ul>{items}</ul></div>'
+        '<div class="ls-prose" id="fidelity-limits"><h3>Out of range, or not held to a gate</h3>'
+        f"<ul>{items}</ul></div>"
     )

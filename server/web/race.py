@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Final
 
 from agents.base import Agent, Clairvoyant
@@ -21,6 +22,7 @@ from llmserve_env.models import GradeReport, ServeObservation
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
 from server.web.traffic import catalogue_of
 from simulator.environment import ServingEnvironment
+from simulator.validity import fidelity_line, merged, observed_excursions
 
 MOST_AGENTS: Final = 6
 BEST_CONSTANT: Final = "best_constant"
@@ -120,11 +122,20 @@ class Race:
             for lane, summary in summed
         ]
         is_graded = self.task.variant_of is None
-        return ranking(rows, HEADS, no_score=STILL_RUNNING if is_graded else NOT_GRADED)
+        ranked = ranking(rows, HEADS, no_score=STILL_RUNNING if is_graded else NOT_GRADED)
+        return ranked + self._fidelity()
 
     def saved(self) -> list[SavedEpisode]:
         """The episodes as they are written to a file."""
         return [SavedEpisode(lane.environment.log(), lane.name) for lane in self.lanes]
+
+    def _fidelity(self) -> str:
+        """HTML of how far the numbers may be trusted; warnings once all is played."""
+        lines = [f"Fidelity of {fidelity_line(self.task.deployment.profile)}."]
+        if self.lanes and self.is_over:
+            played = [observed_excursions(self.task, lane.windows) for lane in self.lanes]
+            lines += [f"! {each.line}" for each in merged(played)]
+        return f'<p class="ls-fidelity">{"<br>".join(map(escape, lines))}</p>'
 
     def _summary(self, lane: Lane) -> EpisodeSummary:
         return summarise_windows(lane.windows, window_s=self.task.window_s)

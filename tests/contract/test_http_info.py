@@ -98,3 +98,22 @@ def test_openapi_describes_every_route_once(http):
     assert {"/reset", "/step", "/state", "/health", "/tasks", "/info"} <= set(document["paths"])
     action = document["paths"]["/step"]["post"]["requestBody"]["content"]["application/json"]
     assert action["schema"]["properties"]["action"]["properties"]["batch_cap"]["maximum"] == 512
+
+
+def test_profiles_tell_tiers_and_how_far_to_trust_each(http):
+    listed = {each["name"]: each for each in http.get("/profiles").json()["profiles"]}
+    info = http.get("/info").json()["profiles"]
+
+    assert listed["h200-llama3-8b"]["tiers_not_offered"] == ["INT4"]
+    assert info["h200-llama3-8b"]["tiers"] == ["FP16", "INT8"]
+    assert "no end-to-end runs" in info["a100-llama3-8b"]["fidelity"]
+
+
+def test_a_profile_has_its_card_and_an_unknown_one_is_refused(http):
+    card = http.get("/profiles/h100-llama3-8b").json()["card"]
+    unknown = http.get("/profiles/tpu")
+
+    assert card["metrics"][0]["n"] == 42
+    assert card["metrics"][0]["gate"] == 0.04
+    assert unknown.status_code == 422
+    assert "known profiles" in unknown.text
