@@ -113,7 +113,7 @@ def table_metrics(profile: str) -> list[Metric]:
 def _card(found: Found, profile: str) -> FidelityCard:
     sets = [each for each in found.sets if each.run_set.profile == profile]
     metrics = [metric for each in sets for metric in _set_metrics(each)]
-    metrics.sort(key=lambda metric: metric.gate is None)
+    metrics.sort(key=lambda metric: (metric.gate is None, metric.name != "TPOT"))
     pictures = [_picture(each) for each in sets]
     validated = _range_of_runs([each for each in sets if each.run_set.gate is not None])
     if profile == FP8_KV:

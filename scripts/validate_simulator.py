@@ -38,9 +38,9 @@ LIMITS: Final = """\
 ## Known limits
 - **Tensor parallel above 1 is not offered.** A prototype on the same operator tables missed the
   measured TPOT of the same engine by 12, 25 and 40 % at tensor parallel 2, 4 and 8.
-- **Llama-3.1-8B on H200 and B200** was held against no run that it meets: on H200 it misses what
-  vLLM 0.12 and SGLang did by far (above), on B200 there is no run. Compare policies on it, not
-  milliseconds.
+- **Llama-3.1-8B on H200 and B200** was held against no run that it meets: on H200 it is far slower
+  than vLLM 0.12 was with short outputs (above), on B200 there is no run. Compare policies on it,
+  not milliseconds.
 - **Another engine than the tables'** is another machine: see the rows without a gate above.
 - **TTFT and requests per second of the measured runs** are reported, not gated: how the clients
   sent their requests is unknown, and the measured TTFT is not monotone in load.
