@@ -236,9 +236,10 @@ def _maxima_picture(maxima: Sequence[Throughput]) -> Comparison:
 
 def _range_of_maxima(maxima: Sequence[Throughput]) -> ValidatedRange:
     longest = max(row.prompt_tokens + row.output_tokens for row in maxima)
+    fewest = min(pool_tokens(FP8_KV, "INT8") // longest, MOST_SEQUENCES)
     return ValidatedRange(
         tiers=("INT8",),
-        sequences=Span(low=pool_tokens(FP8_KV, "INT8") // longest, high=MOST_SEQUENCES),
+        sequences=Span(low=fewest, high=MOST_SEQUENCES),
         prompt_tokens=_span([row.prompt_tokens for row in maxima]),
         context_tokens=Span(low=min(row.prompt_tokens for row in maxima), high=longest),
     )

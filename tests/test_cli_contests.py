@@ -41,7 +41,8 @@ def test_a_comparison_has_a_row_per_agent_the_best_first():
     assert (best["agent"], worst["agent"]) == ("best_constant", "vllm_default")
     assert best["score"] == pytest.approx(0.5)
     assert set(best) == {
-        "agent", "sees_future", "score", "score_unclipped", "windows", "mean_reward",
+        "agent",
+        "warnings", "sees_future", "score", "score_unclipped", "windows", "mean_reward",
         "slo_met_fraction", "p99_ttft_ms", "p99_itl_ms", "throughput_tps",
         "cost_usd_per_1k_tokens", "peak_memory_used_gb",
     }  # fmt: skip
