@@ -156,7 +156,14 @@ def _set_metrics(each: ComparedSet) -> list[Metric]:
     tpot = [run.tpot_error for run in each.runs]
     ttft = [run.ttft_error for run in each.runs]
     return [
-        _metric("TPOT", against, tpot, gate=run_set.gate, **told),
+        _metric(
+            "TPOT",
+            against,
+            tpot,
+            gate=run_set.gate,
+            is_independent=run_set.is_independent,
+            **told,
+        ),
         _metric("requests/s", against, [run.rate_error for run in each.runs], **told),
         _metric("TTFT", against, ttft, **told),
     ]

@@ -45,6 +45,7 @@ class RunSet(Spec):
         tier: Its weight precision there.
         engine: What was measured.
         gate: Allowed mean absolute error of the time per output token; None if only reported.
+        is_independent: Whether the profile and the gate were settled before the rows were seen.
         rows: Where it comes from.
     """
 
@@ -52,6 +53,7 @@ class RunSet(Spec):
     tier: QuantizationTier
     engine: str
     gate: Positive | None = None
+    is_independent: bool = True
     rows: RowFilter
 
 

@@ -19,6 +19,23 @@ with its shipped constants; none is fitted to these rows. The client's pause and
 precision of the published runs are not stated by their sources; they were chosen with
 the rows in sight, and what other choices give is shown. `llmserve profiles NAME` prints
 the card of one profile."""
+IN_SIGHT: Final = """\
+### What the gates of Llama-3.1-70B do not say
+They say "fits the data it was chosen on", not "predicts".
+
+- The profiles first had TensorRT-LLM's operator times and missed TensorRT-LLM's own runs: TPOT was
+  off by 24.5, 23.9 and 27.9 % over all rows (H200 fp8, B200 fp8, B200 NVFP4). Then they got vLLM's,
+  and the gate of 10 % was put on vLLM's runs after 4.8, 3.1 and 8.2 % had been seen there.
+- With the rows in sight, too, runs whose requests do not all fit the KV pool were left out, the
+  KV cache was taken to be fp8, and vLLM's operator times were chosen for the new profiles of
+  Llama-3.1-8B.
+- The set B200 NVFP4 on TensorRT-LLM, 27.9 % off with TensorRT-LLM's operator times, was dropped.
+- TTFT of the gated runs is off by {ttft}: these profiles are held to the pace of the output
+  alone, not to the first token.
+- The quality of NVFP4, and of fp8 on Llama-3.1-70B, is assumed from figures of Llama-3.1-8B.
+- Qwen3-32B on H100 (fp8, TensorRT-LLM) missed 10 % and is not offered: 15.0 %, and 10.5 % on 37
+  runs with an fp8 KV cache. Its figures, and those above of TensorRT-LLM's operator times for
+  Llama-3.1-70B, come from trials that no script here repeats."""
 SETS_HEAD: Final = """\
 ## Other measured runs
 Closed loops of equal requests, as above. A gate stands where a profile's operator times are
@@ -57,7 +74,7 @@ def report(found: Found, made: Sequence[FidelityCard], sensitivity: Sequence[str
     """
     first, *others = found.sets
     sections = [
-        [HEAD, "", *_gates(found)],
+        [HEAD, "", *_gates(found), "", _in_sight(found)],
         _cards(made),
         silicon_section(first),
         _sensitivity(sensitivity),
@@ -124,10 +141,21 @@ def _gates(found: Found) -> list[str]:
         if each.run_set.gate is not None:
             name = f"TPOT of {len(each.runs)} measured {each.run_set.engine} runs, {_where(each)}"
             reached = mape([run.tpot_error for run in each.runs])
-            lines.append(_gate_line(name, each.run_set.gate, reached))
+            line = _gate_line(name, each.run_set.gate, reached)
+            told = "" if each.run_set.is_independent else ", chosen with the runs in sight"
+            lines.append(line.removesuffix(" |") + told + " |")
     reached = mape([row.error for row in found.maxima])
     name = "published TensorRT-LLM H100 FP8 throughput"
     return [*lines, _gate_line(name, found.throughput_gate, reached)]
+
+
+def _in_sight(found: Found) -> str:
+    errors = [
+        mape([run.ttft_error for run in each.runs])
+        for each in found.sets
+        if not each.run_set.is_independent
+    ]
+    return IN_SIGHT.format(ttft=f"{100 * min(errors):.0f} to {100 * max(errors):.0f} %")
 
 
 def _cards(made: Sequence[FidelityCard]) -> list[str]:

@@ -48,7 +48,8 @@ class Metric(Spec):
         mean_absolute_error: Mean of its absolute value.
         largest_error: The one farthest from 0.
         gate: The mean absolute error that is allowed; None where the figure is only reported.
-        is_independent: Whether no constant was fitted to these measurements.
+        is_independent: Whether nothing was fitted to these measurements, or chosen with them in
+            sight.
     """
 
     name: str
@@ -139,6 +140,7 @@ class FidelityCard(Spec):
         tables = [each for each in self.metrics if each.kind == "operators"]
         told = [
             f"{each.name} {each.mean_absolute_error:.1%} off {each.n} {each.against}"
+            + ("" if each.is_independent else " (chosen with them in sight)")
             for each in runs[:2]
         ]
         if not runs:

@@ -91,7 +91,7 @@ def _metrics_table(metrics: tuple[Metric, ...]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for each in metrics:
         table.add_row(
-            each.name + ("" if each.is_independent else " (calibrated on it)"),
+            each.name + ("" if each.is_independent else " (not independent)"),
             f"{each.against}; {each.source}",
             each.settings,
             str(each.n),

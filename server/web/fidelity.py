@@ -105,7 +105,8 @@ def _verdict(metric: Metric) -> str:
     if metric.gate is None:
         return "reported only" if metric.is_independent else "calibrated on it"
     verdict = "met" if metric.mean_absolute_error < metric.gate else "missed"
-    return f"below {metric.gate:.0%}: {verdict}"
+    told = "" if metric.is_independent else ", chosen with the runs in sight"
+    return f"below {metric.gate:.0%}: {verdict}{told}"
 
 
 def _compared(comparison: Comparison) -> str:
