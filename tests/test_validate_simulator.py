@@ -31,7 +31,7 @@ def test_the_report_in_the_documentation_states_every_gate_as_met() -> None:
     gates = [line for line in lines if "mean absolute error | below" in line]
 
     assert len(gates) == 1 + sum(each.gate is not None for each in run_sets().values())
-    assert all(line.endswith("| met |") for line in gates)
+    assert all(line.split(" | ")[3].startswith("met") for line in gates)
 
 
 def test_the_report_in_the_documentation_names_its_known_limits() -> None:
