@@ -55,7 +55,7 @@ LOOKS: Final[Mapping[str, Look]] = {
     "reactive": Look("Tuned reactive", "#B8860B", "c-gold", "7 3", 1.6),
     "kv_rule": Look("KV rule", "#882255", "c-wine", "5 2 1 2", 1.6),
     "schedule": Look("Setting by load", "#B0186B", "c-magenta", "10 3", 1.8),
-    "front": Look("Front, earlier traffic", "#0072B2", "c-blue", width_px=2.0),
+    "front": Look("Front, earlier traffic", "#0072B2", "c-blue", "14 2", 2.0),
     "setting": Look("Setting, earlier traffic", "#A5A5AD", "c-grey", "1 3", 1.2),
     "aimd": Look("AIMD", "#44AA99", "c-teal", "3 2", 1.4),
     "dynamic_sd": Look("Dynamic speculation", "#332288", "c-indigo", "9 3 1 3", 1.4),
