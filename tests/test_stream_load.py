@@ -30,9 +30,8 @@ def test_every_request_is_sent_when_due_and_its_outputs_are_timed():
     assert (first.output_tokens, second.output_tokens) == (3, 4)
     assert len(first.chunk_s) == 3
     assert second.chunk_s[0] >= 0.2
-    assert (
-        first.tpot_s >= 0.005
-    )  # the server waits 10 ms; what is read late in one gap is missing in the next
+    # The server waits 10 ms; what is read late in one gap is missing in the next.
+    assert first.tpot_s >= 0.005
     assert load.failures == 0
 
 
