@@ -20,8 +20,8 @@ from scripts.replayed_runs import (
     simulated_outcome,
     slowdown,
 )
-from scripts.stream_load import MOST_STARVED_FRACTION
 from scripts.tiny_deployment import PROFILE
+from server.real_clock import MOST_STARVED_FRACTION
 
 GATES: Final = {"tpot_p50_ms": 0.10, "ttft_p50_ms": 0.20}
 CORRECTIONS: Final = ("neighbours", "overall", "none")

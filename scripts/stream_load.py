@@ -13,15 +13,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from server.real_client import RealClient, RequestFailedError
-from server.real_clock import LagWatch
+from server.real_clock import MOST_STARVED_FRACTION, watch_lag
 from server.real_prompts import PromptScale, make_prompt
 from server.real_settings import RealSettings
 from simulator.rng import stream
 
-LAG_WINDOW_S: Final = 1.0
 LAG_LIMIT_S: Final = RealSettings().real_client_lag_limit_ms / 1e3
-# A run is not counted if the client was starved in a larger share of its seconds than this.
-MOST_STARVED_FRACTION: Final = 0.2
 LEAD_S: Final = 0.05  # from the start of a run to its time 0
 
 
@@ -125,7 +122,7 @@ async def send(
     prompts = [make_prompt(scale.words(each.prompt_tokens), rng) for each in plan]
     timed = [TimedRequest(each.due_s, each.prompt_tokens, each.output_tokens) for each in plan]
     lags: list[float] = []
-    watch = asyncio.create_task(_watch_lag(lags))
+    watch = asyncio.create_task(watch_lag(lags))
     start_s = time.monotonic() + LEAD_S
     calls = [
         asyncio.create_task(_call(client, prompt, request, start_s))
@@ -153,15 +150,3 @@ async def _call(client: RealClient, prompt: str, request: TimedRequest, start_s:
         request.prompt_tokens = answer.prompt_tokens
     if answer.completion_tokens is not None:
         request.output_tokens = answer.completion_tokens
-
-
-async def _watch_lag(lags: list[float]) -> None:
-    """Note the worst lag of every second, of the last begun second too."""
-    watch = LagWatch()
-    try:
-        while True:
-            watch.start()
-            await asyncio.sleep(LAG_WINDOW_S)
-            lags.append(watch.stop())
-    finally:
-        lags.append(watch.stop())

@@ -41,8 +41,15 @@ class Answer(NamedTuple):
 class RealClient:
     """One deployment behind OpenAI's API, through the official client without its retries."""
 
-    def __init__(self, settings: RealSettings, url: str | None) -> None:
-        """Talk to `url`, or to OpenAI itself; nothing is sent yet."""
+    def __init__(self, settings: RealSettings, url: str | None, *, is_direct: bool = False) -> None:
+        """Talk to `url`, or to OpenAI itself; nothing is sent yet.
+
+        Args:
+            settings: How it is asked.
+            url: Where it is.
+            is_direct: Whether nobody else may be asked in its place: no proxy of the environment,
+                and no host to which it redirects.
+        """
         for name in TRANSPORT_LOGGERS:
             logging.getLogger(name).setLevel(logging.WARNING)
         key = settings.openai_api_key
@@ -52,7 +59,23 @@ class RealClient:
             base_url=OPENAI_URL if url is None else url,
             max_retries=0,
             timeout=settings.real_request_timeout_s,
+            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=False)
+            if is_direct
+            else None,
         )
+
+    async def models(self) -> dict[str, int | None]:
+        """The server's models, and the longest context of each where it tells (vLLM does).
+
+        Raises:
+            RequestFailedError: Whatever goes wrong.
+        """
+        try:
+            async with asyncio.timeout(self._settings.real_request_timeout_s):
+                listed = [model async for model in self._client.models.list()]
+        except (openai.APIError, TimeoutError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise RequestFailedError(classify(error, has_answered=False)) from None
+        return {model.id: (model.model_extra or {}).get("max_model_len") for model in listed}
 
     async def generate(
         self,

@@ -6,6 +6,9 @@ import asyncio
 import time
 
 LAG_CHECK_S = 0.01
+LAG_WINDOW_S = 1.0
+# A measurement is not counted if its client was starved in a larger share of its seconds than this.
+MOST_STARVED_FRACTION = 0.2
 
 
 class EpisodeClock:
@@ -70,3 +73,15 @@ class LagWatch:
             await asyncio.sleep(LAG_CHECK_S)
             self._note()
             self._due_s = time.monotonic() + LAG_CHECK_S
+
+
+async def watch_lag(lags_s: list[float]) -> None:
+    """Add the worst delay of every second to the list, until it is cancelled; of the last, too."""
+    watch = LagWatch()
+    try:
+        while True:
+            watch.start()
+            await asyncio.sleep(LAG_WINDOW_S)
+            lags_s.append(watch.stop())
+    finally:
+        lags_s.append(watch.stop())

@@ -102,6 +102,7 @@ def own_profile(name: str, own: ProfileFile) -> Profile:
         times=replace(
             times,
             linear=tuple((tier, factor.value) for tier, factor in factors.linear.items()),
+            head=1.0 if factors.head is None else factors.head.value,
             attention=1.0 if factors.attention is None else factors.attention.value,
         ),
     )

@@ -189,10 +189,12 @@ class StepFactors(Strict):
 
     Attributes:
         linear: On the linear layers and small operators of all blocks, by tier.
+        head: On the output projection, which all tiers share.
         attention: On attention, of decode and of prefill.
     """
 
     linear: dict[QuantizationTier, Sourced[Positive]] = Field(default_factory=dict)
+    head: Sourced[Positive] | None = None
     attention: Sourced[Positive] | None = None
 
 

@@ -121,6 +121,7 @@ class TimesTable:
         path: Of a user's own table.
         sha256: Of that file, so that another content is another table.
         linear: Factors on linear layers by tier; 1 where a tier is not among them.
+        head: Factor on the output projection.
         attention: Factor on attention.
     """
 
@@ -128,6 +129,7 @@ class TimesTable:
     path: str = ""
     sha256: str = ""
     linear: tuple[tuple[QuantizationTier, float], ...] = ()
+    head: float = 1.0
     attention: float = 1.0
 
 

@@ -186,7 +186,7 @@ def tables_of(facts: Profile, int4_efficiency: float) -> PerfTables:
         profile=facts.name,
         offered=facts.offered,
         linear_s=_frozen(linear_s),
-        lm_head_s=_frozen(_dense(grids["lm_head", ANY_TIER])[:, 0]),
+        lm_head_s=_frozen(_dense(grids["lm_head", ANY_TIER])[:, 0] * times.head),
         attn_decode_s=_frozen(_dense(grids["attn_decode", ANY_TIER]) * times.attention),
         kv_nodes=_frozen(kv_nodes),
         attn_prefill_s=_frozen(attn_prefill_s * times.attention),

@@ -40,14 +40,19 @@ def test_a_users_profile_is_listed_after_the_shipped_ones_and_loaded_by_name():
     assert card_of("mine") is None
 
 
-def test_factors_scale_the_times_of_the_tier_and_of_attention_alone():
-    factors = {"linear": {"INT8": sourced(1.25)}, "attention": sourced(0.5)}
+def test_factors_scale_the_times_of_the_tier_of_the_head_and_of_attention_alone():
+    factors = {
+        "linear": {"INT8": sourced(1.25)},
+        "head": sourced(1.5),
+        "attention": sourced(0.5),
+    }
     save(factors=factors)
     own, base = load_tables("mine"), load_tables("a100-llama3-8b")
 
     assert own.linear_time_s("INT8", 64) == pytest.approx(1.25 * base.linear_time_s("INT8", 64))
     assert own.linear_time_s("FP16", 64) == base.linear_time_s("FP16", 64)
     assert own.attn_decode_time_s(8, 500) == pytest.approx(0.5 * base.attn_decode_time_s(8, 500))
+    assert own.lm_head_time_s(8) == pytest.approx(1.5 * base.lm_head_time_s(8))
     assert own.attn_prefill_floor_s == pytest.approx(0.5 * base.attn_prefill_floor_s)
 
 

@@ -39,5 +39,6 @@ VERBS: Final = (
     Verb("mcp", "server.cli.mcp:mcp", "The environment as MCP tools on stdin and stdout."),
     Verb("trace", "server.cli.trace:trace", "Your own traffic: import, stats, list, fit."),
     Verb("recommend", "server.cli.recommend:recommend", "A trace and objectives -> settings."),
+    Verb("calibrate", "server.cli.calibrate:calibrate", "A profile fitted to your own server."),
     Verb("autopilot", "server.cli.autopilot:autopilot", "A policy runs a live vLLM server."),
 )

@@ -1,0 +1,1 @@
+"""Fits a profile's few constants to measured loads of somebody's own server."""
