@@ -81,8 +81,15 @@ class Page:
         """Choose an entry of a dropdown, which may have to be filled first."""
         self.element(element_id).find_element("css selector", "input").click()
         options = "//ul[@role='listbox']/li"
-        self.until(lambda: self._option(options, label) is not None)
-        self._option(options, label).click()
+
+        def is_chosen():
+            option = self._option(options, label)
+            if option is None:
+                return False
+            option.click()  # the list may be drawn anew under the pointer: then once more
+            return True
+
+        self.until(is_chosen)
 
     def _option(self, options, label):
         found = self.driver.find_elements("xpath", options)
