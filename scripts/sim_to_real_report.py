@@ -13,7 +13,6 @@ from agents.statistics import mean
 from scripts.fit_step_times import fit_file
 from scripts.ranking_section import ranking_section, short
 from scripts.replayed_runs import (
-    FIGURES,
     RequestRow,
     RunRow,
     measured_outcome,
@@ -22,19 +21,10 @@ from scripts.replayed_runs import (
 )
 from scripts.tiny_deployment import PROFILE
 from server.real_clock import MOST_STARVED_FRACTION
+from simulator.calibration.comparing import GATES
+from simulator.calibration.outcomes import FIGURES
 
-GATES: Final = {"tpot_p50_ms": 0.10, "ttft_p50_ms": 0.20}
 CORRECTIONS: Final = ("neighbours", "overall", "none")
-NAMES: Final = {
-    "ttft_p50_ms": "TTFT p50",
-    "ttft_mean_ms": "TTFT mean",
-    "ttft_p99_ms": "TTFT p99",
-    "tpot_p50_ms": "TPOT p50",
-    "tpot_mean_ms": "TPOT mean",
-    "itl_p50_ms": "ITL p50",
-    "itl_p99_ms": "ITL p99",
-    "output_tps": "output tokens/s",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +154,7 @@ def _gates(results: Mapping[str, Any]) -> list[str]:
     for gate in results["gates"]:
         verdict = "met" if gate["is_met"] else "**missed**"
         lines.append(
-            f"| {NAMES[gate['figure']]}, mean absolute error | below {gate['limit']:.0%} "
+            f"| {FIGURES[gate['figure']]}, mean absolute error | below {gate['limit']:.0%} "
             f"| {gate['reached']:.1%} | {verdict} |"
         )
     return lines
@@ -184,7 +174,7 @@ def _errors_table(results: Mapping[str, Any]) -> list[str]:
     for figure in FIGURES:
         local, one, blind = (results["errors"][name][figure] for name in CORRECTIONS)
         lines.append(
-            f"| {NAMES[figure]} | {local['mean_absolute_error']:.1%} "
+            f"| {FIGURES[figure]} | {local['mean_absolute_error']:.1%} "
             f"| {local['low']:.1%} to {local['high']:.1%} | {local['mean_error']:+.1%} "
             f"| {local['largest_error']:+.1%} | {one['mean_absolute_error']:.1%} "
             f"| {blind['mean_absolute_error']:.1%} |"

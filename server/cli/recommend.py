@@ -33,7 +33,7 @@ from simulator.trace_stats import trace_stats
 from simulator.traces import read_trace
 
 JOURNAL: Final = "progress.jsonl"
-LIBRARY: Final = ".library.parquet"
+IMPORTED: Final = ".traffic.parquet"
 REPORT, POLICY, DOCUMENT, FLAGS = "report.html", "policy.json", "report.json", "vllm_serve.sh"
 SCHEDULE: Final = "schedule.json"
 
@@ -112,7 +112,7 @@ def _worked_out(
     threads: int | None,
     advance: Callable[[object], None],
 ) -> tuple[dict[str, Any], Answer]:
-    library = out / LIBRARY
+    library = out / IMPORTED
     least_s = float(WINDOWS * LIBRARY_EPISODES)
     write_library(traffic, library, replicas=ask.replicas, least_s=least_s)
     fingerprint = {
