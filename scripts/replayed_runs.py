@@ -14,22 +14,13 @@ from typing import Final
 import numpy as np
 
 from scripts.tiny_deployment import setting, tiny_task
+from simulator.calibration.outcomes import weighted_quantile
 from simulator.deployment import StepCosts
 from simulator.hardware import load_profile
 from simulator.records import FloatArray, RequestBatch, RequestResults
 from simulator.state import FINISHED
 from simulator.trace_simulator import TraceSimulator
 
-FIGURES: Final = (
-    "ttft_p50_ms",
-    "ttft_mean_ms",
-    "ttft_p99_ms",
-    "tpot_p50_ms",
-    "tpot_mean_ms",
-    "itl_p50_ms",
-    "itl_p99_ms",
-    "output_tps",
-)
 MOST_WINDOWS: Final = 10_000
 LEAST_FACTOR: Final = 0.3
 LARGEST_FACTOR: Final = 4.0
@@ -212,10 +203,3 @@ def _outcome(
         itl_p99_ms=1e3 * weighted_quantile(gaps_s, weights, 0.99),
         output_tps=float(batch.output_tokens.sum() / (results.finish_s.max() + api_s)),
     )
-
-
-def weighted_quantile(values: FloatArray, weights: FloatArray, share: float) -> float:
-    """The smallest value at or below which at least this share of the weight lies."""
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order]) / weights.sum()
-    return float(values[order][min(int(np.searchsorted(reached, share)), len(values) - 1)])
