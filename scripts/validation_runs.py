@@ -10,9 +10,11 @@ import numpy as np
 
 from llmserve_env.models import QuantizationTier
 from llmserve_env.tasks import TaskSpec
+from simulator.calibration.closed_loop import closed_loop_task
+from simulator.calibration.records import ServerLimits
 from simulator.deployment import StepCosts
 from simulator.engine import SimulatedEngine, action_row
-from simulator.hardware import BYTES_PER_GB, load_profile
+from simulator.hardware import load_profile
 from simulator.records import FloatArray, IntArray, RequestBatch
 from simulator.state import FINISHED, Records
 
@@ -22,8 +24,8 @@ WINDOWS_PER_PAUSE: Final = 1.2
 BURST_WINDOW_S: Final = 1.0
 # TensorRT-LLM's default max_num_tokens.
 TOKEN_BUDGET: Final = 8_192
+MAX_MODEL_LEN_TOKENS: Final = 32_768
 SHIPPED_COSTS: Final = StepCosts()
-FOREVER_S: Final = 1e9
 ROUNDS: Final = 10
 WARM_UP_ROUNDS: Final = 2
 LEAST_REQUESTS: Final = 60
@@ -158,43 +160,12 @@ def _equal_requests(setting: Setting, count: int) -> RequestBatch:
 
 
 def _task(setting: Setting, window_s: float) -> TaskSpec:
-    memory_limit_gb = load_profile(setting.profile).gpu.memory_bytes / BYTES_PER_GB
-    lengths = {"kind": "constant", "tokens": 1}
-    stream = {
-        "name": "unused",
-        "arrivals": {"rate_rps": 1.0, "family": "poisson"},
-        "prompt": lengths,
-        "output": lengths,
-        "acceptance": {"first": 0.5, "ratio": 1.0},
-    }
-    return TaskSpec.model_validate(
-        {
-            "task_id": "validation",
-            "name": "Validation",
-            "difficulty": "easy",
-            "description": "A whole GPU under a benchmark's own traffic.",
-            "gymnasium_id": "none",
-            "windows": 1,
-            "window_s": window_s,
-            "active_actions": ["batch_cap"],
-            "default_action": {
-                "batch_cap": setting.batch_cap,
-                "kv_budget_fraction": 1.0,
-                "speculation_depth": setting.speculation_depth,
-                "quantization_tier": setting.tier,
-                "prefill_decode_split": False,
-                "priority_routing": False,
-            },
-            "deployment": {
-                "profile": setting.profile,
-                "memory_limit_gb": memory_limit_gb,
-                "token_budget": TOKEN_BUDGET,
-                "max_model_len_tokens": 32_768,
-                "queue_timeout_s": FOREVER_S,
-                "switch_regime": "standby",
-            },
-            "slo": {"ttft_ms": [1e9, 1e9, 1e9], "itl_ms": [1e9, 1e9, 1e9]},
-            "workload": {"streams": [stream]},
-            "reward": {"throughput": 1.0},
-        }
+    limits = ServerLimits(
+        max_num_seqs=setting.batch_cap,
+        max_num_batched_tokens=TOKEN_BUDGET,
+        max_model_len=MAX_MODEL_LEN_TOKENS,
     )
+    task = closed_loop_task(setting.profile, setting.tier, limits)
+    depth = {"speculation_depth": setting.speculation_depth}
+    action = task.default_action.model_copy(update=depth)
+    return task.model_copy(update={"window_s": window_s, "default_action": action})
