@@ -17,17 +17,18 @@ follow(); dark.addEventListener("change", follow);
 </script>"""
 
 
-def standalone_page(title: str, content: str) -> str:
+def standalone_page(title: str, content: str, *, rules: str = "") -> str:
     """The page.
 
     Args:
         title: Of the window; escaped here.
         content: HTML.
+        rules: CSS of this page alone, after that of all.
     """
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title>{style()}<style>{_rules()}</style></head>"
+        f"<title>{escape(title)}</title>{style()}<style>{_rules()}{rules}</style></head>"
         f"<body>{SCRIPT}<main>{framed(content)}</main></body></html>\n"
     )
 

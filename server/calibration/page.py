@@ -56,8 +56,8 @@ def _head(results: Results) -> str:
     css = "answer" if results.is_passed else "answer bad"
     return (
         f"<h1>Profile {escape(results.profile.name)} against a real server</h1>"
-        f'<p class="lead">{escape(lead)}</p><div class="{css}">{escape(results.verdict)}</div>'
-        + _items(results.notes)
+        f'<p class="lead">{escape(lead)}</p>'
+        f'<div class="{css}"><p>{escape(results.verdict)}</p></div>' + _items(results.notes)
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
-from typing import Any, Final
+from typing import Any
 
-from llmserve_env.charts.figures import framed, style
+from llmserve_env.charts.standalone import standalone_page
 from llmserve_env.charts.tables import table
 from server.recommend.pictures import (
     front_legend,
@@ -26,13 +26,6 @@ from server.recommend.report_tables import (
 )
 from server.recommend.verdict import milliseconds, sentences
 
-# Follows the reader's setting, as the rules of charts.css know a dark page by a class.
-SCRIPT: Final = """<script>
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const follow = () => document.body.classList.toggle("dark", dark.matches);
-follow(); dark.addEventListener("change", follow);
-</script>"""
-
 
 def report_page(document: dict[str, Any]) -> str:
     """The HTML of a recommendation's document."""
@@ -46,14 +39,9 @@ def report_page(document: dict[str, Any]) -> str:
         _trust(document),
         _foot(document),
     )
-    css = resources.files("server.recommend").joinpath("report.css").read_text(encoding="utf-8")
-    title = escape(f"What to serve {document['trace']['name']} with")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title>{style()}<style>{css}</style></head>"
-        f"<body>{SCRIPT}<main>{framed(''.join(parts))}</main></body></html>\n"
-    )
+    rules = resources.files("server.recommend").joinpath("report.css").read_text(encoding="utf-8")
+    title = f"What to serve {document['trace']['name']} with"
+    return standalone_page(title, "".join(parts), rules=rules)
 
 
 def _head(document: dict[str, Any]) -> str:
