@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import KNOBS, Seed, ServeAction
+from llmserve_env.validation import first_problem
 
 FORMAT: Final = "llmserve-submission-1"
 MAX_LINE_BYTES: Final = 1 << 20
@@ -98,7 +99,9 @@ class SubmittedEpisode(_Part):
         try:
             return ServeAction.model_validate(dict(zip(KNOBS, row, strict=True)))
         except ValidationError as error:
-            raise InvalidInputError(f"{where}: {_problem(error)}") from error
+            raise InvalidInputError(
+                f"{where}: {first_problem(error, whole='the line', tells_input=True)}"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,7 @@ def _validated(kind: type[Part], line: bytes) -> Part:
     try:
         return kind.model_validate(_strict_json(line))
     except ValidationError as error:
-        raise InvalidInputError(_problem(error)) from error
+        raise InvalidInputError(first_problem(error, whole="the line", tells_input=True)) from error
 
 
 def _strict_json(line: bytes) -> Any:
@@ -238,9 +241,3 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
-
-
-def _problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    where = ".".join(map(str, problem["loc"])) or "the line"
-    return f"{where}: {problem['msg']}, got {problem['input']!r:.80}"

@@ -21,6 +21,7 @@ from llmserve_env.errors import InvalidInputError, UnknownTraceError
 from llmserve_env.models import CLASS_COUNT
 from llmserve_env.preset_spec import Preset
 from llmserve_env.served_on import ServedOn, option_fields, options_of
+from llmserve_env.validation import first_problem
 from llmserve_env.workloads import Acceptance, Positive, Replay, Stream
 
 TRACE_PREFIX: Final = "trace:"
@@ -188,6 +189,4 @@ def read_fit(path: Path) -> Preset:
     except OSError as error:
         raise InvalidInputError(f"fit {path.name}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise InvalidInputError(f"fit {path.name}: {where}: {problem['msg']}") from error
+        raise InvalidInputError(f"fit {path.name}: {first_problem(error)}") from error

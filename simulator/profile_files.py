@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import QuantizationTier
+from llmserve_env.validation import first_problem
 from simulator.fidelity_card import FidelityCard
 from simulator.hardware_files import (
     DataFiles,
@@ -127,9 +128,7 @@ def read_profile_file(name: str) -> ProfileFile | None:
     except OSError as error:
         raise InvalidInputError(f"profile {name}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"])) or "file"
-        raise InvalidInputError(f"{path}: {where}: {problem['msg']}") from error
+        raise InvalidInputError(f"{path}: {first_problem(error, whole='file')}") from error
 
 
 def with_profile(files: DataFiles, name: str, own: ProfileFile) -> DataFiles:

@@ -14,6 +14,7 @@ from agents.recommend.drivers import RateSchedule, RateScheduleAgent
 from agents.simple import ConstantAgent
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import ServeAction
+from llmserve_env.validation import first_problem
 from llmserve_env.workloads import Spec
 
 Kind = Literal["constant", "kv_rule", "schedule", "agent"]
@@ -71,9 +72,8 @@ def read_policy(path: Path) -> PolicyFile:
     except OSError as error:
         raise InvalidInputError(f"policy {path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"])) or "file"
-        raise InvalidInputError(f"policy {path}: {where}: {problem['msg']}") from error
+        problem = first_problem(error, whole="file")
+        raise InvalidInputError(f"policy {path}: {problem}") from error
 
 
 def policy_agent(policy: PolicyFile, make_named: Any) -> Agent:

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from agents.result_files import write_json
 from llmserve_env.errors import InvalidInputError
+from llmserve_env.validation import first_problem
 from server.calibration.loading import CANARIES, CANARY_TOKENS
 from server.real_clock import MOST_STARVED_FRACTION
 from simulator.calibration.records import (
@@ -235,7 +236,7 @@ def read_plan(folder: Path) -> Plan:
             f"{folder} holds no {PLAN_FILE}: llmserve calibrate run --out {folder} --send makes it"
         ) from None
     except ValidationError as error:
-        raise InvalidInputError(f"{path}: {_problem(error)}") from error
+        raise InvalidInputError(f"{path}: {first_problem(error)}") from error
 
 
 def read_progress(folder: Path) -> Progress:
@@ -251,7 +252,7 @@ def read_progress(folder: Path) -> Progress:
         try:
             progress.take(LINE.validate_json(text, strict=True))
         except ValidationError as error:
-            raise InvalidInputError(f"{path}, line {number}: {_problem(error)}") from error
+            raise InvalidInputError(f"{path}, line {number}: {first_problem(error)}") from error
         except ValueError as error:
             raise InvalidInputError(f"{path}, line {number}: {error}") from error
     progress.close()
@@ -263,9 +264,3 @@ def _lock(file: int, folder: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise InvalidInputError(f"another process is writing to {folder}") from None
-
-
-def _problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    where = ".".join(map(str, problem["loc"]))
-    return f"{where}: {problem['msg']}" if where else problem["msg"]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from llmserve_env.episode_file import FORMAT, SavedEpisode, episode_text, parse_episode
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import EpisodeLog, ServeObservation
+from llmserve_env.validation import first_problem
 
 MOST_LINES: Final = 50_000
 
@@ -70,11 +71,7 @@ def _whole_log(text: str) -> SavedEpisode | None:
     try:
         return SavedEpisode(EpisodeLog.model_validate_json(text))
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise InvalidInputError(
-            f"{where}: {problem['msg']}, got {problem['input']!r:.80}"
-        ) from error
+        raise InvalidInputError(first_problem(error, tells_input=True)) from error
 
 
 def _parsed(number: int, lines: list[str]) -> SavedEpisode:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
 from llmserve_env.errors import InvalidInputError
+from llmserve_env.validation import first_problem
 from llmserve_env.workloads import NonNegative, Positive, Spec
 
 CARD_KEY: Final = b"llmserve_trace"
@@ -72,6 +73,5 @@ def read_card(path: Path) -> TraceCard | None:
     try:
         return TraceCard.model_validate_json(text)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise InvalidInputError(f"trace {path.name}: card: {where}: {problem['msg']}") from error
+        problem = first_problem(error)
+        raise InvalidInputError(f"trace {path.name}: card: {problem}") from error
