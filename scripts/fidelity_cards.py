@@ -89,7 +89,7 @@ def write_cards(made: Sequence[FidelityCard]) -> None:
 def limits_of(markdown: str) -> tuple[Limit, ...]:
     """The bullets of a Markdown section as limits, without their marks."""
     return tuple(
-        Limit(name=name, text=re.sub(r"\s+", " ", text.replace("`", "")).rstrip())
+        Limit(name=name, text=re.sub(r"\s+", " ", re.sub(r"`|\*\*", "", text)).rstrip())
         for name, text in LIMIT.findall(markdown)
     )
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
 from typing import Final
 from xml.etree import ElementTree
 
 from llmserve_env.charts.axes import log_ticks
-from llmserve_env.charts.panel import AXIS, GRID, HEADING, LEVEL_LINE, SMALL, number
+from llmserve_env.charts.panel import AXIS, GRID, LEVEL_LINE, SMALL, number
 from llmserve_env.charts.styles import LOOKS
 from llmserve_env.charts.svg import Box, line_element, polyline, text
 
-SIDE_PX, LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 440, 66, 14, 28, 44
-HEIGHT_PX, ROOM, MOST_TICKS, RADIUS_PX = 300, 1.15, 5, 3.4
+SIDE_PX, LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 440, 66, 14, 10, 44
+HEIGHT_PX, ROOM, MOST_TICKS, RADIUS_PX = 282, 1.15, 5, 3.4
 BAND: Final = 0.1
 
 
@@ -34,7 +35,6 @@ def scatter(title: str, unit: str, pairs: Sequence[tuple[float, float]]) -> str:
             "font-size": "12",
         },
     )
-    text(root, LEFT_PX, 17, title, HEADING)
     values = [value for pair in pairs for value in pair]
     limits = min(values) / ROOM, max(values) * ROOM
     box = Box(LEFT_PX, TOP_PX, SIDE_PX - RIGHT_PX, HEIGHT_PX - BOTTOM_PX)
@@ -47,7 +47,9 @@ def scatter(title: str, unit: str, pairs: Sequence[tuple[float, float]]) -> str:
         place = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": f"{RADIUS_PX}"}
         look = {"fill": LOOKS["ppo"].colour, "fill-opacity": "0.75", "class": "f-blue"}
         ElementTree.SubElement(root, "circle", place | look)
-    return f"<figure>{ElementTree.tostring(root, encoding='unicode')}</figure>"
+    picture = ElementTree.tostring(root, encoding="unicode")
+    # The title is text of the page, which breaks into lines where it is long.
+    return f'<figure class="scatter"><figcaption>{escape(title)}</figcaption>{picture}</figure>'
 
 
 def _axes(root: ElementTree.Element, box: Box, limits: tuple[float, float], unit: str) -> None:

@@ -18,21 +18,23 @@ def table(
         has_prose: Whether cells hold sentences, which may break into lines.
     """
     cells = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<th scope="row">{escape(cell)}</th>' if index == 0 else f"<td>{escape(cell)}</td>"
-            for index, cell in enumerate(row)
-        )
-        + "</tr>"
-        for row in rows
-    )
+    body = "".join(_row(head, row, has_prose) for row in rows)
     title, css = escape(caption), "prose-cells" if has_prose else "numbers"
     return (
         f'<div class="table-scroll" role="region" tabindex="0" aria-label="{title}">'
         f'<table class="{css}"><caption class="hidden">{title}</caption>'
         f"<thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _row(head: Sequence[str], row: Sequence[str], has_prose: bool) -> str:
+    name, *values = row
+    # On a phone a row of sentences is a block, and every cell carries its title.
+    titles = [f' data-head="{escape(title)}"' if has_prose else "" for title in head[1:]]
+    cells = "".join(
+        f"<td{title}>{escape(value)}</td>" for title, value in zip(titles, values, strict=True)
+    )
+    return f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
 
 
 def folded(summary: str, content: str) -> str:

@@ -23,7 +23,8 @@ LEAD: Final = """\
 <div class="ls-prose"><h2>How far to trust these numbers</h2>
 <p>Every iteration of the simulated engine takes the time that GPU operators were measured to
 take; between measured sizes it is interpolated, and beyond them the simulator refuses instead of
-guessing. No constant is fitted to the runs below. A grade compares agents on the <em>same</em>
+guessing. No constant is fitted to the runs below; where settings were chosen with them in sight,
+the gate says so. A grade compares agents on the <em>same</em>
 simulated traffic, so an error that hits all of them alike moves no ranking; tasks also vary step
 costs by episode, so that no agent can lean on the last per cent.</p></div>"""
 
