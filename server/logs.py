@@ -101,7 +101,7 @@ def configure_logs(settings: Settings) -> None:
     level = settings.log_level.upper()
     # Below that, uvicorn and websockets print every header and frame.
     quiet = "INFO" if level == "DEBUG" else level
-    names = ("uvicorn", "uvicorn.error", "uvicorn.access")
+    names = ("uvicorn", "uvicorn.error")
     logging.config.dictConfig(
         {
             "version": 1,
@@ -116,7 +116,8 @@ def configure_logs(settings: Settings) -> None:
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
             "root": {"level": "WARNING", "handlers": ["stderr"]},
             "loggers": {name: {"level": quiet, "handlers": [], "propagate": True} for name in names}
-            | {"server": {"level": level}},
+            # Requests have a line of our own: whoever starts uvicorn by hand needs no second one.
+            | {"uvicorn.access": {"handlers": [], "propagate": False}, "server": {"level": level}},
         }
     )
 

@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -65,3 +67,15 @@ def test_keys_tokens_and_passwords_are_secrets():
     )
 
     assert set(secrets_of(settings)) == {"sk-12345", "0123456789abcdef", "pass-1", "pass-2"}
+
+
+def test_a_request_has_one_line_however_uvicorn_is_started():
+    script = (
+        "import logging, uvicorn;"
+        "uvicorn.Config('server.app:app', port=0).load();"
+        "print(logging.getLogger('uvicorn.access').hasHandlers())"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert done.stdout.split() == ["False"], done.stderr
