@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -20,6 +21,10 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 START_LIMIT_S: Final = 600.0
 STOP_LIMIT_S: Final = 60.0
 OURS: Final = ("-m", "server.app")
+# Below those that Linux gives to outgoing connections, one of which might take the port of a server
+# that starts slowly.
+FIRST_PORT: Final = 20_000
+PORTS: Final = 32_768 - FIRST_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +106,12 @@ def local_server(
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of this machine that nobody listens on, and that no outgoing connection is given."""
+    while True:
+        port = FIRST_PORT + secrets.randbelow(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _wait_until_healthy(server: LocalServer) -> None:

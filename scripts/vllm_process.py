@@ -90,16 +90,21 @@ def start_vllm(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    prefer(process.pid)
-    while process.poll() is None and time.monotonic() - began_s < START_LIMIT_S:
-        with suppress(httpx.TransportError):
-            if httpx.get(f"http://127.0.0.1:{chosen}/health", trust_env=False).is_success:
-                return VllmProcess(chosen, process, time.monotonic() - began_s)
-        time.sleep(0.5)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    end = log_path.read_text(errors="replace")[-3000:]
-    raise RuntimeError(f"vLLM did not start:\n{end}")
+    server = VllmProcess(chosen, process, START_LIMIT_S)
+    try:
+        prefer(process.pid)
+        while process.poll() is None and time.monotonic() - began_s < START_LIMIT_S:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{chosen}/health", trust_env=False).is_success:
+                    server.start_s = time.monotonic() - began_s
+                    return server
+            time.sleep(0.5)
+        end = log_path.read_text(errors="replace")[-3000:]
+        raise RuntimeError(f"vLLM did not start:\n{end}")
+    except BaseException:
+        # Also where this process is told to stop meanwhile: nobody else knows of it yet.
+        server.kill()
+        raise
 
 
 def _free_pair() -> int:

@@ -36,8 +36,25 @@ def test_the_progress_of_another_study_is_refused_and_named(tmp_path):
         Journal(tmp_path / "j", {"gpus": 2})
 
 
-def test_a_file_that_is_no_journal_is_refused(tmp_path):
-    (tmp_path / "j").write_text('{"other": 1}\n')
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [('{"other": 1}', "line 1 is no row"), ('{"key": "a", "value": 1}', "not the progress")],
+)
+def test_a_file_that_is_no_journal_is_refused(tmp_path, line, message):
+    (tmp_path / "j").write_text(line + "\n")
 
-    with pytest.raises(InvalidInputError, match="not the progress"):
+    with pytest.raises(InvalidInputError, match=message):
         Journal(tmp_path / "j", {"gpus": 2})
+
+
+def test_a_line_that_is_broken_in_the_middle_loses_nothing_that_follows(tmp_path):
+    path = tmp_path / "j"
+    with Journal(path, {"a": 1}) as journal:
+        journal.recall("first", lambda: 1)
+    path.write_bytes(path.read_bytes() + b"broken\n" + b'{"key": "second", "value": 2}\n')
+    before = path.read_bytes()
+
+    with pytest.raises(InvalidInputError, match="line 3 is no row"):
+        Journal(path, {"a": 1})
+
+    assert path.read_bytes() == before

@@ -1,5 +1,6 @@
 """The tables that are written of measurements on a vLLM, and the tiny server's task."""
 
+import os
 import socket
 
 import pytest
@@ -136,3 +137,23 @@ def test_it_is_played_at_its_own_rate_through_the_control_channel():
     settings = settings_on("http://127.0.0.1:1/v1", "http://127.0.0.1:2", real_lease_s=5.0)
 
     assert (settings.real_rate_scale, settings.real_control_url) == (1.0, "http://127.0.0.1:2")
+
+
+def test_a_vllm_that_is_starting_is_ended_with_the_script_that_starts_it(tmp_path, monkeypatch):
+    started: list[int] = []
+
+    def told_to_stop(process_id: int) -> None:
+        started.append(process_id)
+        raise SystemExit(vllm_process.TERMINATED)
+
+    script = tmp_path / "serve"
+    script.write_text("#!/bin/sh\nexec sleep 600\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(vllm_process, "SERVE", script)
+    monkeypatch.setattr(vllm_process, "prefer", told_to_stop)
+
+    with pytest.raises(SystemExit):
+        vllm_process.start_vllm(tmp_path, tmp_path, tmp_path / "log")
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)

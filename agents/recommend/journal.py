@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
 
+from agents.kept_rows import KeptRows
 from agents.recommend.tallies import BINS, SUMS, Blocks
 from llmserve_env.errors import InvalidInputError
 
@@ -26,65 +24,40 @@ class Journal:
         """Open it, and read what is there; a last line that was cut off by a kill is dropped.
 
         Raises:
-            InvalidInputError: If it belongs to another study, or is no journal.
+            InvalidInputError: If it belongs to another study, is no journal, or another run has it.
             OSError: If it cannot be written.
         """
-        self._path = path
-        self._known: dict[str, Any] = {}
-        whole = self._read(fingerprint)
-        self._file = path.open("r+b" if path.exists() else "w+b")
-        self._file.truncate(whole)
-        self._file.seek(whole)
-        self.reused = 0
-        if whole == 0:
-            self._append({HEADER: fingerprint})
+        self._path, self.reused = path, 0
+        self._rows = KeptRows(path, _key_of)
+        if len(self._rows) == 0:
+            self._rows.add({HEADER: fingerprint})
+        try:
+            self._check(fingerprint)
+        except InvalidInputError:
+            self._rows.__exit__()
+            raise
 
     def __enter__(self) -> Self:
         """The journal itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *problem: object) -> None:
         """Close the file."""
-        self._file.close()
+        self._rows.__exit__(*problem)
 
     def recall(self, key: str, make: Callable[[], Any]) -> Any:
         """What the step of this key yielded, as JSON; made and kept if it is not known yet."""
-        if key in self._known:
+        if key in self._rows:
             self.reused += 1
-            return self._known[key]
+            return self._rows[key]["value"]
         value = make()
-        self._append({"key": key, "value": value})
-        self._known[key] = value
+        self._rows.add({"key": key, "value": value})
         return value
 
-    def _read(self, fingerprint: dict[str, Any]) -> int:
-        """Take in what is there; how many bytes of it are whole lines."""
-        if not self._path.exists():
-            return 0
-        whole = 0
-        for number, line in enumerate(self._path.read_bytes().splitlines(keepends=True)):
-            try:
-                entry = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:
-                entry = None
-            if entry is None:
-                break
-            if number == 0:
-                self._check(entry, fingerprint)
-            else:
-                self._known[entry["key"]] = entry["value"]
-            whole += len(line)
-        return whole
-
-    def _check(self, entry: Any, fingerprint: dict[str, Any]) -> None:
-        held = entry.get(HEADER) if isinstance(entry, dict) else None
-        if held is None:
+    def _check(self, fingerprint: dict[str, Any]) -> None:
+        if HEADER not in self._rows:
             raise InvalidInputError(f"{self._path}: not the progress of a recommendation")
+        held = self._rows[HEADER][HEADER]
         if held != fingerprint:
             changed = [
                 f"{name} {held.get(name)!r} -> {value!r}"
@@ -96,10 +69,9 @@ class Journal:
                 f"({'; '.join(changed)[:300]}); name another --out, or --fresh starts anew"
             )
 
-    def _append(self, entry: dict[str, Any]) -> None:
-        self._file.write(json.dumps(entry, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+
+def _key_of(row: dict[str, Any]) -> str:
+    return HEADER if HEADER in row else str(row["key"])
 
 
 def blocks_text(blocks: Blocks) -> str:
