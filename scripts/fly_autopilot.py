@@ -20,12 +20,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from agents.result_files import write_json, write_text
+from scripts.flight_page import block
 from scripts.local_server import ROOT
 from scripts.measure_vllm_faults import LIMIT_S, server_state
 from scripts.stream_load import Load, PlannedRequest, send, settings_for
@@ -41,9 +42,11 @@ from simulator.workload import task_requests
 PAGE: Final = ROOT / "docs" / "autopilot.md"
 RESULTS: Final = ROOT / "docs" / "real_vllm" / "autopilot.json"
 AUDIT: Final = ROOT / "docs" / "real_vllm" / "autopilot_audit.jsonl"
-POLICY: Final = "aimd"
+# A rule, and a policy that was trained on other hardware, with the options that they fly with: the
+# memory of this server costs nobody anything, so that the policy is not to save it.
+POLICIES: Final = {"aimd": (), "ppo_generalist": ("--hold", "kv_budget_fraction")}
 LEG_S: Final = 30
-LEGS: Final = 2  # with the autopilot, and as many without
+LEGS: Final = 4  # with each policy, and as many without
 SHORT_S: Final = 15
 ENDED_AFTER_S: Final = 7  # of SHORT_S, so that users are asking and being answered
 IMPOSSIBLE_ITL_MS: Final = 0.5
@@ -93,9 +96,12 @@ class Flight:
             crowd.join()
 
     @contextmanager
-    def autopilot(self, name: str, *options: str) -> Iterator[subprocess.Popen[str]]:
+    def autopilot(
+        self, name: str, *options: str, policy: str = "aimd"
+    ) -> Iterator[subprocess.Popen[str]]:
         """An autopilot that has decided once; ended at the end, if it is not yet."""
-        command = [sys.executable, "-m", "llmserve_env", "autopilot", "--policy", POLICY]
+        command = [sys.executable, "-m", "llmserve_env", "autopilot", "--policy", policy]
+        command += POLICIES[policy]
         command += ["--url", self.server.base_url.removesuffix("/v1")]
         command += ["--control-url", self.server.control_url, "--audit", str(self.audit(name))]
         command += ["--slo-ttft-p99", str(self.ttft_ms), "--slo-itl-p99", str(self.itl_ms)]
@@ -154,23 +160,29 @@ def served(load: Load, flight: Flight) -> dict[str, float]:
 
 
 def legs(flight: Flight) -> dict[str, Any]:
-    """The same users without and with the autopilot, in turn; each flight ends by Ctrl-C."""
-    found: dict[str, Any] = {"without": [], "with": [], "interrupted": []}
+    """The same users without an autopilot and with each, in turn; each flight ends by Ctrl-C."""
+    found: dict[str, Any] = {"without": [], "interrupted": []} | {name: [] for name in POLICIES}
     for leg in range(LEGS):
         found["without"].append(served(flight.users(LEG_S, SEED + leg), flight))
-        with flight.autopilot(f"leg{leg}") as process:
-            found["with"].append(served(flight.users(LEG_S, SEED + leg), flight))
-            found["interrupted"].append(interrupted(flight, process, SEED + leg))
-        decided = flight.decisions(f"leg{leg}")
-        caps = [each["in_force"]["batch_cap"] for each in decided if each["in_force"]]
-        found["with"][-1] |= {
-            "windows": len(decided),
-            "moves": sum(bool(each["changes"]) for each in decided),
-            "least_cap": min(caps),
-            "largest_cap": max(caps),
-        }
-        print(leg, found["without"][-1], found["with"][-1], flush=True)
+        for policy in POLICIES:
+            name = f"{policy}{leg}"
+            with flight.autopilot(name, policy=policy) as process:
+                got = served(flight.users(LEG_S, SEED + leg), flight)
+                found["interrupted"].append(interrupted(flight, process, SEED + leg))
+            found[policy].append(got | moved(flight.decisions(name)))
+        print(leg, {name: found[name][-1] for name in ("without", *POLICIES)}, flush=True)
     return found
+
+
+def moved(decisions: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """What a flight did with the knobs."""
+    caps = [each["in_force"]["batch_cap"] for each in decisions if each["in_force"]]
+    return {
+        "windows": len(decisions),
+        "moves": sum(bool(each["changes"]) for each in decisions),
+        "least_cap": min(caps),
+        "largest_cap": max(caps),
+    }
 
 
 def interrupted(
@@ -224,52 +236,6 @@ def hopeless(flight: Flight) -> dict[str, Any]:
     }
 
 
-def block(results: dict[str, Any]) -> Iterator[str]:
-    """What came of it."""
-    first = results["legs"]["with"]
-    yield (
-        f"Steps took {results['slowdown']:.2f} times those of profile `cpu-tiny-fast`; objectives "
-        f"{results['ttft_ms']} ms and {results['itl_ms']} ms. `{POLICY}` decided "
-        f"{sum(each['windows'] for each in first)} times and moved a knob in "
-        f"{sum(each['moves'] for each in first)} windows; the batch cap went from "
-        f"{min(each['least_cap'] for each in first)} to "
-        f"{max(each['largest_cap'] for each in first)}."
-    )
-    yield ""
-    yield (
-        "| users, the same in both | requests | failures | within objectives | TTFT p50, ms "
-        "| TPOT p50, ms |"
-    )
-    yield "|---|---|---|---|---|---|"
-    for leg in range(LEGS):
-        for name in ("without", "with"):
-            each = results["legs"][name][leg]
-            yield (
-                f"| {leg + 1}, {name} the autopilot | {each['requests']} | {each['failures']} "
-                f"| {each['within_objectives']:.2f} | {each['ttft_p50_ms']:.0f} "
-                f"| {each['tpot_p50_ms']:.0f} |"
-            )
-    yield ""
-    ends, kill, dog = results["legs"]["interrupted"], results["killed"], results["hopeless"]
-    yield (
-        f"- **Ctrl-C** with {' and '.join(str(each['running_before']) for each in ends)} requests "
-        f"running: the command ended after {max(each['ended_s'] for each in ends):.1f} s at most, "
-        f"exit status {' and '.join(str(each['status']) for each in ends)}; vLLM's defaults were "
-        f"in force {max(each['seconds'] for each in ends):.1f} s later at most."
-    )
-    yield (
-        f"- **kill -9** after {kill['windows']} windows, {kill['running_before']} requests "
-        "running: the defaults were back "
-        f"{kill['seconds']:.1f} s later, by the lease."
-    )
-    yield (
-        f"- **Watchdog**: with an ITL of {IMPOSSIBLE_ITL_MS} ms as the objective and "
-        f"`--watchdog-windows {WATCHDOG_WINDOWS}` it tripped in window {dog['first']} and held "
-        f"vLLM's own batch cap ({', '.join(map(str, dog['caps']))}) in {dog['tripped_windows']} of "
-        f"{dog['windows']} windows."
-    )
-
-
 def main() -> None:
     """Fly and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -285,11 +251,15 @@ def main() -> None:
             "slowdown": flight.slowdown,
             "ttft_ms": flight.ttft_ms,
             "itl_ms": flight.itl_ms,
+            "leg_s": LEG_S,
+            "policies": POLICIES,
+            "impossible_itl_ms": IMPOSSIBLE_ITL_MS,
+            "watchdog_windows": WATCHDOG_WINDOWS,
             "legs": legs(flight),
             "killed": killed(flight),
             "hopeless": hopeless(flight),
         }
-        lines = flight.audit("leg0").read_text(encoding="utf-8").splitlines()
+        lines = flight.audit("aimd0").read_text(encoding="utf-8").splitlines()
     write_json(RESULTS, results)
     write_text(AUDIT, "\n".join(lines[:AUDIT_LINES]) + "\n")
     text = PAGE.read_text(encoding="utf-8")
