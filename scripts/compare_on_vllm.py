@@ -146,9 +146,9 @@ def predict(task: TaskSpec, agent: Agent, seed: int, load: Load) -> float:
 
 
 def summarize(found: Mapping[str, list[dict[str, float]]]) -> dict[str, Any]:
-    """Means, and the ratio of goodput to the defaults' with its interval over the pairs.
+    """Means, and ratios of goodput to the defaults' and the constant's, with their intervals.
 
-    The ratio is the geometric mean of the pairs' ratios; the interval is bootstrapped over pairs.
+    A ratio is the geometric mean of the pairs' ratios; the interval is bootstrapped over pairs.
     """
     summary: dict[str, Any] = {}
     for name, pairs in found.items():
@@ -160,6 +160,9 @@ def summarize(found: Mapping[str, list[dict[str, float]]]) -> dict[str, Any]:
         summary[name] = means | {
             "ratio": ratios["goodput_tps"],
             "predicted_ratio": ratios["predicted_tps"],
+            "ratio_to_constant": None
+            if name == CONSTANT
+            else _ratio(pairs, found[CONSTANT], "goodput_tps"),
             "pairs": pairs,
         }
     return summary
@@ -227,6 +230,15 @@ def run(server: VllmProcess, options: argparse.Namespace) -> None:
         write_results("compare", read_kept("compare") | {key: results})
 
 
+def summarize_again() -> None:
+    """Write the kept pairs' summaries anew."""
+    kept = read_kept("compare")
+    for results in kept.values():
+        found = {name: policy["pairs"] for name, policy in results["policies"].items()}
+        results["policies"] = summarize(found)
+    write_results("compare", kept)
+
+
 def _digest(task: TaskSpec) -> str:
     """Of what must be the same for pairs to be put together."""
     return hashlib.sha256(task.model_dump_json().encode() + WEIGHTS.read_bytes()).hexdigest()[:16]
@@ -240,8 +252,10 @@ def _brief(figures: dict[str, float]) -> str:
 def main() -> None:
     """Compare and write, beside what was compared at other temperatures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_vllm_options(parser)
-    parser.add_argument("--pairs", type=int, default=5, help="to be played now")
+    add_vllm_options(parser, is_required=False)
+    parser.add_argument(
+        "--pairs", type=int, default=5, help="to be played now; 0 writes what is kept anew"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget the pairs that are kept")
     parser.add_argument(
         "--temperature",
@@ -251,6 +265,11 @@ def main() -> None:
         help="0 makes the tiny model repeat itself: nearly all drafts are accepted",
     )
     options = parser.parse_args()
+    if options.pairs == 0:
+        summarize_again()
+        return
+    if options.venv is None or options.model is None:
+        parser.error("--venv and --model name the vLLM to start")
     prefer_myself()
     with running_vllm(options.venv, options.model, options.log) as server:
         run(server, options)

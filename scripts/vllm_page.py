@@ -117,8 +117,8 @@ def compare_block(results: dict[str, Any]) -> Iterator[str]:
         )
         yield ""
         yield (
-            "| policy | goodput, tokens/s | ratio to the defaults | 95 % interval "
-            "| ratio foretold | within objectives | TTFT p99, ms | mean cap | mean depth "
+            "| policy | goodput, tokens/s | ratio to the defaults | foretold "
+            "| ratio to the constant | within objectives | TTFT p99, ms | mean cap | mean depth "
             "| drafts accepted | valid windows |"
         )
         yield f"|{'---|' * 11}"
@@ -133,18 +133,21 @@ def _range(compared: dict[str, Any], figure: str) -> str:
 
 
 def _compared(policy: str, found: dict[str, Any]) -> str:
-    ratio, foretold = found["ratio"], found["predicted_ratio"]
-    versus = "1 | -"
-    if ratio is not None:
-        versus = f"{ratio['value']:.2f} | {ratio['low']:.2f} to {ratio['high']:.2f}"
-    drafts = found["draft_tokens"]
+    foretold, drafts = found["predicted_ratio"], found["draft_tokens"]
     accepted = f"{found['accepted_tokens'] / drafts:.0%}" if drafts else "-"
     return (
-        f"| {policy} | {found['goodput_tps']:.0f} | {versus} "
+        f"| {policy} | {found['goodput_tps']:.0f} | {_ratio(found['ratio'])} "
         f"| {'1' if foretold is None else format(foretold['value'], '.2f')} "
+        f"| {_ratio(found['ratio_to_constant'])} "
         f"| {found['compliance']:.2f} | {found['ttft_p99_ms']:.0f} | {found['batch_cap']:.0f} "
         f"| {found['speculation_depth']:.1f} | {accepted} | {found['valid']:.2f} |"
     )
+
+
+def _ratio(ratio: dict[str, float] | None) -> str:
+    if ratio is None:
+        return "1"
+    return f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
 
 
 BLOCKS: Final[dict[str, Callable[[dict[str, Any]], Iterator[str]]]] = {

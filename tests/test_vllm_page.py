@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from scripts import vllm_process
-from scripts.compare_on_vllm import DEFAULTS, policies, summarize
+from scripts.compare_on_vllm import CONSTANT, DEFAULTS, policies, summarize
 from scripts.vllm_episodes import settings_on, tiny_task
 from scripts.vllm_page import BLOCKS, PAGE, compare_block, read_kept, tiers_block
 from scripts.vllm_speed import expected_ms
@@ -32,6 +32,7 @@ def figures(goodput_tps):
 def test_a_ratio_is_taken_within_pairs():
     found = {
         DEFAULTS: [figures(10.0), figures(40.0)],
+        CONSTANT: [figures(10.0), figures(40.0)],
         "other": [figures(20.0), figures(80.0)],
     }
 
@@ -45,7 +46,7 @@ def test_a_ratio_is_taken_within_pairs():
 
 
 def test_a_pair_without_goodput_has_no_ratio():
-    found = {DEFAULTS: [figures(0.0)], "other": [figures(20.0)]}
+    found = {DEFAULTS: [figures(0.0)], CONSTANT: [figures(5.0)], "other": [figures(20.0)]}
 
     assert summarize(found)["other"]["ratio"] is None
 
@@ -57,12 +58,14 @@ def test_the_comparison_has_a_row_per_policy():
         "window_s": 1.0,
         "constant": {"batch_cap": 16, "speculation_depth": 0, "priority_routing": True},
     }
-    policies = summarize({DEFAULTS: [figures(10.0)], "other": [figures(20.0)]})
+    found = {DEFAULTS: [figures(10.0)], CONSTANT: [figures(16.0)], "other": [figures(20.0)]}
+    policies = summarize(found)
 
     lines = list(compare_block({"temperature 1": {"run": run, "policies": policies}}))
 
     assert "steps took 1.25 times the profile's, the rate was 0.8 times the task's" in lines[0]
-    assert "| other | 20 | 2.00 | 2.00 to 2.00 | 1.00 | 0.50 | 900 | 10 | 0.0 | - | 1.00 |" in lines
+    ratios = "2.00 (2.00 to 2.00) | 1.00 | 1.25 (1.25 to 1.25)"
+    assert f"| other | 20 | {ratios} | 0.50 | 900 | 10 | 0.0 | - | 1.00 |" in lines
 
 
 def test_the_page_has_the_tables_of_the_kept_results():
