@@ -22,8 +22,8 @@ from llmserve_env.errors import NotAvailableError
 if TYPE_CHECKING:
     import openai
 
-# Asked for in this order: a server that refuses one way is asked the next from then on.
-FORMS: Final = ("tool", "json_object", "text")
+# Asked for in this order: a server that refuses one way is asked the next, now and from then on.
+FORMS: Final = ("tool", "json_schema", "json_object", "text")
 NO_KEY: Final = (
     "a language model needs a key that a header can carry: OPENAI_API_KEY in the environment, for "
     "inference.py also API_KEY or HF_TOKEN; servers that want no key take any"
@@ -107,7 +107,19 @@ class OpenAIChat:
             raise NotAvailableError(NO_KEY)
 
     def ask(self, prompt: Prompt) -> Answer:
-        """The answer to one call; raises CallFailedError if there is none."""
+        """The answer to one call; raises CallFailedError if there is none.
+
+        A way of asking that the server refuses costs nothing, and the next one is tried at once.
+        """
+        while True:
+            try:
+                return self._ask(prompt)
+            except CallFailedError as error:
+                if error.kind is not Failure.REFUSED or len(self._forms) == 1:
+                    raise
+                self._forms.pop(0)
+
+    def _ask(self, prompt: Prompt) -> Answer:
         request = self._request(prompt)
         create = self._client.chat.completions.with_raw_response.create
         try:
@@ -141,6 +153,9 @@ class OpenAIChat:
             }
             request["tools"] = [{"type": "function", "function": function}]
             request["tool_choice"] = {"type": "function", "function": {"name": TOOL}}
+        elif self._forms[0] == "json_schema":
+            described = {"name": TOOL, "schema": prompt.tool}
+            request["response_format"] = {"type": "json_schema", "json_schema": described}
         elif self._forms[0] == "json_object":
             request["response_format"] = {"type": "json_object"}
         return request
@@ -153,8 +168,6 @@ class OpenAIChat:
         if not isinstance(error, self._openai.APIStatusError):
             return CallFailedError(Failure.MALFORMED)
         kind = _kind_of(error.status_code, str(error.code), str(error))
-        if kind is Failure.REFUSED and len(self._forms) > 1:
-            self._forms.pop(0)
         return CallFailedError(kind, retry_after_s=retry_after_s(error.response.headers))
 
 

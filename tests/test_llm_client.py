@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import pytest
 
 from agents.llm_calls import Answer, CallFailedError, Failure, Prompt
-from agents.llm_client import OpenAIChat, retry_after_s, within
+from agents.llm_client import FORMS, OpenAIChat, retry_after_s, within
 from agents.llm_settings import LlmSettings
 from llmserve_env.errors import NotAvailableError
 from tests.openai_server import (
@@ -97,7 +97,8 @@ def test_every_failure_has_its_kind_and_tells_neither_key_nor_prompt(server, rep
     assert failed.kind is kind
     assert str(failed) == kind.value
     assert failed.__cause__ is None
-    assert len(server.requests) == 1
+    # What is refused is asked for in every other way, too.
+    assert len(server.requests) == (len(FORMS) if kind is Failure.REFUSED else 1)
 
 
 def test_a_model_that_the_server_does_not_have_is_unknown(server):
@@ -140,17 +141,19 @@ def test_no_retry_after_is_none():
 
 def test_a_server_without_tools_is_asked_for_json_and_then_for_text(server):
     refuses = fails(400, "unsupported")
-    chat = chat_of(server, refuses, refuses, says('{"batch_cap": 8}'))
-    failure_of(chat)
-    failure_of(chat)
+    chat = chat_of(server, refuses, refuses, refuses, says('{"batch_cap": 8}'))
 
     answer = chat.ask(PROMPT)
 
-    first, second, third = (request["body"] for request in server.requests)
+    first, second, third, fourth = (request["body"] for request in server.requests)
     assert "tools" in first
-    assert second["response_format"] == {"type": "json_object"}
+    assert second["response_format"]["type"] == "json_schema"
+    assert second["response_format"]["json_schema"]["schema"] == PROMPT.tool
     assert "tools" not in second
-    assert "response_format" not in third
+    assert third["response_format"] == {"type": "json_object"}
+    assert "response_format" not in fourth
+    assert chat.ask(PROMPT) == answer
+    assert "response_format" not in server.requests[4]["body"]
     assert answer.text == '{"batch_cap": 8}'
 
 
