@@ -21,7 +21,6 @@ from server.bench.sheets import sheets_of
 from server.bench.validation import PAPER_SEEDS
 from server.cli.conventions import AsJson, write_json
 from server.cli.screens import progress_bar, screen
-from server.settings import use_folders_of_environment
 
 bench = typer.Typer(
     add_completion=False,
@@ -39,8 +38,7 @@ CORES: Final = os.cpu_count() or 1
 
 @bench.callback()
 def _options() -> None:
-    """Look for traces where LLMSERVE_TRACES_DIR says."""
-    use_folders_of_environment()
+    """Stay a verb of verbs, although there is one so far."""
 
 
 @bench.command()

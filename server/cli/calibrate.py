@@ -57,7 +57,6 @@ from server.cli.conventions import AsJson, ExitStatus, UnreachableError, write_j
 from server.cli.screens import progress_bar, screen
 from server.real_client import RealClient
 from server.real_settings import RealSettings, shown_url
-from server.settings import use_folders_of_environment
 from simulator.calibration.closed_loop import ClosedLoop
 from simulator.calibration.plans import grid_of, kv_tokens, planned_s, visits_of
 from simulator.calibration.records import PLAN_FORMAT, Api, Plan, PlanName
@@ -73,12 +72,6 @@ calibrate = typer.Typer(
     no_args_is_help=True,
     help="A GPU profile fitted to your own server: run a bounded load, fit, report.",
 )
-
-
-@calibrate.callback()
-def _options() -> None:
-    """Look for profiles where LLMSERVE_PROFILES_DIR says."""
-    use_folders_of_environment()
 
 
 @calibrate.command("run")

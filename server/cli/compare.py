@@ -18,7 +18,6 @@ from server.cli.conventions import AsJson, OnProfile, ServerUrl, served_on, writ
 from server.cli.remote import episodes_at
 from server.cli.screens import progress_bar, screen
 from server.cli.tables import fidelity_lines, scale_line, standings_table
-from server.settings import use_folders_of_environment
 from simulator.validity import fidelity_line
 
 USUAL: Final = ("vllm_default", "heuristic", "best_constant", "reactive", "kv_rule", "ppo")
@@ -39,7 +38,6 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Let several agents play the same traffic and show how each did, the best first."""
-    use_folders_of_environment()
     names = list(dict.fromkeys(agents or USUAL))
     spec = shipped_catalogue().get(served_on(task, profile))
     seeds = consecutive(seed, episodes)

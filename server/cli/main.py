@@ -114,9 +114,14 @@ def _options(
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Its version.")
     ] = False,
 ) -> None:
-    """Show the help where no verb is given."""
+    """Show the help where no verb is given; a verb finds what the user brought."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+        return
+    # Here, because its imports take longer than showing the help.
+    from server.settings import use_folders_of_environment
+
+    use_folders_of_environment()
 
 
 def _terminate(*_: object) -> None:

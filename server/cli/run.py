@@ -31,7 +31,6 @@ from server.cli.remote import episodes_at
 from server.cli.screens import progress_bar, screen
 from server.cli.tables import fidelity_lines, standings_table
 from server.llm_command import llm_settings, opened_chat
-from server.settings import use_folders_of_environment
 from simulator.environment import ServingEnvironment
 from simulator.validity import fidelity_of, observed_excursions
 
@@ -84,7 +83,6 @@ def run(  # noqa: PLR0913  # one argument an option
     as_json: AsJson = False,
 ) -> None:
     """Let one agent play one episode and show how it did."""
-    use_folders_of_environment()
     spec = shipped_catalogue().get(served_on(task, profile))
     asking = Asking(hold, max_decisions, timeout_s, max_completion_tokens, record, replay)
     if dry_run:

@@ -35,7 +35,6 @@ from server.cli.trace_tables import (
     stats_picture,
     stats_table,
 )
-from server.settings import use_folders_of_environment
 from simulator.presets import preset_names, read_preset
 from simulator.trace_files.card import UNKNOWN_LICENCE, read_card
 from simulator.trace_files.formats import FORMAT_NAMES
@@ -51,12 +50,6 @@ trace = typer.Typer(
 )
 NAMED: Final = "An imported trace by its name, or a file."
 Replace = Annotated[bool, typer.Option("--replace", help="Replace what has this name.")]
-
-
-@trace.callback()
-def _options() -> None:
-    """Look for traces where LLMSERVE_TRACES_DIR says."""
-    use_folders_of_environment()
 
 
 @trace.command("import")

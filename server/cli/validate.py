@@ -22,7 +22,6 @@ from server.bench.validation import (
 from server.cli.bench import CORES, Address, Jobs, Parallel, workers_at
 from server.cli.conventions import AsJson, ExitStatus, write_json
 from server.cli.screens import progress_bar, screen
-from server.settings import use_folders_of_environment
 
 
 def validate(
@@ -36,7 +35,6 @@ def validate(
 
     Exit status 1 if a claim does not hold.
     """
-    use_folders_of_environment()
     submission = read_submission(file)
     check_submission(submission)
     workers = workers_at(jobs, parallel, address)
