@@ -6,7 +6,7 @@
         writes NAME.parquet for NAME.json, a profile in the user's folder
 
 Each table is in long format, in milliseconds, one row per node: the additive pieces of one
-iteration of a profile's model on its GPU at tensor parallel 1.
+iteration of a profile's model on its GPU at tensor parallel 1 (scripts/try_left_out.py tries more).
 
     kind          tier        x                     y               ms
     gemm          each tier   tokens                0               linear layers of all blocks
@@ -51,7 +51,10 @@ MAX_TOKENS: Final = 16_384
 # Kernels change their tiling just above these sizes: the time may jump from s to s + 1.
 STEPS: Final = (16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 384, 512, 768, 1_024)
 LARGE_STEPS: Final = (1_280, 1_536, 1_792, 2_048, 4_096, 8_192)
-SMALL_OPERATORS: Final = ("embedding", "add_norm_1", "add_norm_2", "act_gate")
+SMALL_OPERATORS: Final = (
+    *("embedding", "add_norm_1", "add_norm_2", "act_gate"),
+    *("embedding_ar", "ar_1", "ar_2"),
+)
 
 COLUMN_TYPES: Final[dict[str, pa.DataType]] = {
     "kind": pa.string(),
@@ -86,7 +89,8 @@ PREFIX_NODES: Final = (0, 1, *(2**power for power in range(7, 16)))
 class Oracle:
     """Operator times in milliseconds of one profile's model with one weight precision."""
 
-    def __init__(self, profile: Profile, kernel: str) -> None:
+    def __init__(self, profile: Profile, kernel: str, *, gpus: int = 1) -> None:
+        """Open the tables of the profile's system; the model is spread over so many GPUs."""
         engine = importlib.import_module(PACKAGE.replace("-", "_") + ".sdk.engine")
         source = profile.operators
         self._handle: Any = engine.EngineHandle.compile(
@@ -94,7 +98,7 @@ class Oracle:
             source.system,
             source.backend,
             backend_version=source.backend_version,
-            tp_size=1,
+            tp_size=gpus,
             gemm_quant_mode=kernel,
             kvcache_quant_mode=profile.kv_cache,
             fmha_quant_mode=source.attention or profile.kv_cache,
@@ -124,14 +128,14 @@ class Oracle:
         return sum(ms for name, ms in operators if name.endswith("_gemm") and "logits" not in name)
 
     def small_ms(self, tokens: int) -> float:
-        """Norms, activation and embedding."""
+        """Norms, activation and embedding, and the sums over GPUs, which one GPU has not."""
         operators = self.prefill(tokens)
         return sum(operators[name] for name in SMALL_OPERATORS)
 
 
-def rows(profile: Profile) -> Iterator[Row]:
-    """All nodes of a profile's table."""
-    oracles = {tier.name: Oracle(profile, tier.kernel) for tier in profile.tiers}
+def rows(profile: Profile, *, gpus: int = 1) -> Iterator[Row]:
+    """All nodes of a profile's table, the model spread over so many GPUs."""
+    oracles = {tier.name: Oracle(profile, tier.kernel, gpus=gpus) for tier in profile.tiers}
     for tier, tokens in itertools.product(oracles, TOKEN_NODES):
         yield "gemm", tier, tokens, 0, oracles[tier].gemm_ms(tokens)
     shared = oracles[profile.tiers[0].name]
@@ -145,10 +149,10 @@ def rows(profile: Profile) -> Iterator[Row]:
         yield "attn_prefill", ANY_TIER, new, prefix, shared.prefill(new, prefix)["attention"]
 
 
-def table(profile: Profile) -> pa.Table:
+def table(profile: Profile, *, gpus: int = 1) -> pa.Table:
     """A profile's table with its origin in the schema's metadata."""
     source = profile.operators
-    records = [dict(zip(COLUMN_TYPES, row, strict=True)) for row in rows(profile)]
+    records = [dict(zip(COLUMN_TYPES, row, strict=True)) for row in rows(profile, gpus=gpus)]
     origin: dict[bytes | str, bytes | str] = {
         "profile": profile.name,
         "model": profile.model.name,

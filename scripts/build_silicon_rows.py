@@ -28,12 +28,17 @@ def row(record: dict[str, str]) -> Row | None:
     return (*lengths, int(found[1]), round(ttft_ms, 4), round(tpot_ms, 5))
 
 
+def records() -> list[dict[str, str]]:
+    """All rows of the package's file."""
+    source = resources.files("aiconfigurator_core").joinpath("systems", "silicon_sample.csv")
+    return list(csv.DictReader(source.read_text(encoding="utf-8").splitlines()))
+
+
 def main() -> int:
     """Zero, once the files are written."""
-    source = resources.files("aiconfigurator_core").joinpath("systems", "silicon_sample.csv")
-    records = list(csv.DictReader(source.read_text(encoding="utf-8").splitlines()))
+    known = records()
     for name, run_set in run_sets().items():
-        found = [row(record) for record in records if run_set.rows.keeps(record)]
+        found = [row(record) for record in known if run_set.rows.keeps(record)]
         rows = sorted(each for each in found if each is not None)
         with rows_path(name).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")

@@ -71,17 +71,23 @@ def mape(errors: Sequence[float]) -> float:
 
 
 def compare_set(
-    name: str, run_set: RunSet, *, costs: StepCosts = SHIPPED_COSTS, pause_s: float | None = None
+    name: str,
+    run_set: RunSet,
+    *,
+    rows: Sequence[MeasuredRow] | None = None,
+    costs: StepCosts = SHIPPED_COSTS,
+    pause_s: float | None = None,
 ) -> ComparedSet:
     """A set, simulated on its profile, each run a closed loop of equal requests.
 
     Args:
         name: Of the set.
         run_set: What it is.
+        rows: Its rows; those of the set's file if left out.
         costs: Factors on the step times.
         pause_s: Of the clients; the profile's API time if left out.
     """
-    rows = measured_rows(name)
+    rows = measured_rows(name) if rows is None else rows
     pool = pool_tokens(run_set.profile, run_set.tier)
     fitting = [r for r in rows if r.concurrency * (r.input_tokens + r.output_tokens) <= pool]
     runs = []
