@@ -78,7 +78,7 @@ class Study:
             journal: Where steps are kept.
             library: A parquet trace of the earlier traffic.
             threads: How many play.
-            on_step: Called with a word after every piece of work.
+            on_step: Called before every piece of work with what it is.
 
         Raises:
             InvalidInputError: If the deployment cannot be built.
@@ -126,9 +126,9 @@ class Study:
                     stage = self._stage(part, budget, replicas=replicas, speed=speed)
                     return [as_row(summarise(each)) for each in stage.constants(actions)]
 
+                self._on_step("trying settings")
                 rows = self._recall(key, make)
                 found.update(zip(chunk, map(from_row, rows), strict=True))
-                self._on_step("constants")
         return [found[candidate] for candidate in candidates]
 
     def blocks(self, part: Part, candidate: Candidate, *, costs: StepCosts | None = None) -> Blocks:
@@ -202,9 +202,8 @@ class Study:
             stage = self._adaptive_stage(part, constant, costs=costs)
             return blocks_text(stage.policy(make()))
 
-        text = self._recall(key, play)
-        self._on_step(policy.name)
-        return blocks_of(text)
+        self._on_step(f"playing {policy.name}")
+        return blocks_of(self._recall(key, play))
 
     def adaptive_task(self, constant: Candidate) -> TaskSpec:
         """What policies play: the constant is in force at the start.
@@ -232,8 +231,8 @@ class Study:
                 played = stage.policies([driver(each) for each in chunk])
                 return [as_row(summarise(blocks)) for blocks in played]
 
+            self._on_step("tuning rules")
             ranks += [rank(self.ask, from_row(row)) for row in self._recall(key, make)]
-            self._on_step("rules")
         return ranks
 
     def _recall(self, key: str, make: Callable[[], Any]) -> Any:

@@ -18,19 +18,25 @@ from agents.recommend.journal import Journal
 from agents.recommend.notes import notes
 from agents.recommend.study import Study
 from agents.recommend.traffic import WINDOWS, Traffic, divide, write_library
-from agents.recommend.vllm_flags import flag_notes, reserved_gb, serve_commands
+from agents.recommend.vllm_flags import (
+    flag_notes,
+    kv_cache_bytes,
+    reserved_gb,
+    serve_commands,
+)
 from agents.result_files import write_json as write_json_file
 from agents.result_files import write_text
 from agents.twin import LIBRARY_EPISODES
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
 from server.cli.conventions import AsJson, write_json
-from server.cli.screens import progress_bar, screen
+from server.cli.screens import screen, working
 from server.recommend.recordings import Recording, found_recording
 from server.recommend.report import report_page
 from server.recommend.verdict import sentences
-from server.settings import use_folders_of_environment
+from simulator.hardware import BYTES_PER_GB
 from simulator.trace_stats import trace_stats
 from simulator.traces import read_trace
+from simulator.validity import fidelity_line
 
 JOURNAL: Final = "progress.jsonl"
 IMPORTED: Final = ".traffic.parquet"
@@ -74,7 +80,6 @@ def recommend(  # noqa: PLR0913  # one argument an option
 
     A run that was killed goes on where it stopped when it is called again.
     """
-    use_folders_of_environment()
     ask = parse_ask(
         {
             "profile": profile,
@@ -95,8 +100,8 @@ def recommend(  # noqa: PLR0913  # one argument an option
         (out / JOURNAL).unlink(missing_ok=True)
     recording = found_recording(trace, out)
     traffic = divide(read_trace(recording.path), draft_acceptance(ask.replica_gpus))
-    with progress_bar("pieces of work", None) as advance:
-        document, found = _worked_out(ask, recording, traffic, out, threads, advance)
+    with working("cutting the trace") as on_step:
+        document, found = _worked_out(ask, recording, traffic, out, threads, on_step)
     _write(out, document, found)
     if as_json:
         write_json(document)
@@ -110,7 +115,7 @@ def _worked_out(
     traffic: Traffic,
     out: Path,
     threads: int | None,
-    advance: Callable[[object], None],
+    on_step: Callable[[str], None],
 ) -> tuple[dict[str, Any], Answer]:
     library = out / IMPORTED
     least_s = float(WINDOWS * LIBRARY_EPISODES)
@@ -128,7 +133,7 @@ def _worked_out(
                 journal,
                 library=library,
                 threads=threads or os.cpu_count() or 1,
-                on_step=advance,
+                on_step=on_step,
             )
             found = answer(study)
     finally:
@@ -165,6 +170,8 @@ def _document(study: Study, found: Answer, recording: Recording, task: TaskSpec)
         "vllm_serve": serve_commands(study.ask, task, found.constant),
         "vllm_notes": flag_notes(task, found.constant),
         "reserved_gb": reserved_gb(task, found.constant),
+        "kv_cache_gb": kv_cache_bytes(task, found.constant) / BYTES_PER_GB,
+        "fidelity": f"Fidelity of {fidelity_line(study.ask.profile)}",
         "knobs": dict(study.profile.switching.labels) | {"token_budget": "cold"},
         "notes": notes(study, found, recording.facts),
     }
@@ -185,8 +192,8 @@ def _write(out: Path, document: dict[str, Any], found: Answer) -> None:
 
 def _tell(out: Path, document: dict[str, Any]) -> None:
     shown = screen()
-    for line in sentences(document):
-        shown.print(Text(line), soft_wrap=True)
+    for what, line in sentences(document).items():
+        shown.print(Text(f"{what}: {line}"), soft_wrap=True)
     shown.print(policies_table(document))
     for command in document["vllm_serve"]:
         shown.print(Text(command), soft_wrap=True)

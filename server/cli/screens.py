@@ -12,7 +12,9 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    SpinnerColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -51,3 +53,24 @@ def progress_bar(what: str, total: int | None) -> Iterator[Callable[[object], No
     with Progress(*columns, console=console, disable=is_hidden, transient=True) as progress:
         bar = progress.add_task(what, total=total)
         yield lambda _: progress.advance(bar)
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """What to call with a word before every piece of work, where nobody knows how many there are.
+
+    On a terminal stderr shows the word, how many pieces were begun and the time since the start.
+
+    Args:
+        what: Is done until the first piece begins.
+    """
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}, piece {task.completed}"),
+        TimeElapsedColumn(),
+    )
+    is_hidden = not console.is_terminal
+    with Progress(*columns, console=console, disable=is_hidden, transient=True) as progress:
+        line = progress.add_task(what, total=None)
+        yield lambda word: progress.update(line, description=word, advance=1)

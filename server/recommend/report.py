@@ -31,8 +31,8 @@ def report_page(document: dict[str, Any]) -> str:
     """The HTML of a recommendation's document."""
     parts = (
         _head(document),
-        _numbers(document),
         _commands(document),
+        _numbers(document),
         _settings(document),
         _adapting(document),
         _over_time(document),
@@ -55,11 +55,13 @@ def _head(document: dict[str, Any]) -> str:
         f"{ask['slo_ttft_p99_ms']:g} ms, p99 ITL {ask['slo_itl_p99_ms']:g} ms."
     )
     is_good = document["constant"]["holds_earlier"] and document["constant"]["holds"]
-    lines = "".join(f"<p>{escape(line)}</p>" for line in sentences(document))
+    first, *rest = sentences(document).items()
+    lines = f"<p>{escape(first[1])}</p><dl>"
+    lines += "".join(f"<dt>{escape(what)}</dt><dd>{escape(line)}</dd>" for what, line in rest)
     return (
         f"<h1>What to serve {escape(trace['name'])} with</h1>"
         f'<p class="lead">{escape(lead)}</p>'
-        f'<div class="answer{"" if is_good else " bad"}">{lines}</div>'
+        f'<div class="answer{"" if is_good else " bad"}">{lines}</dl></div>'
     )
 
 
