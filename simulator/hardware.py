@@ -116,7 +116,9 @@ def _shipped_profile(name: str) -> Profile:
 def _own_table(name: str) -> TimesTable:
     path = profile_path(name).with_name(f"{name}{TABLE_SUFFIX}")
     if not path.is_file():
-        raise InvalidInputError(f"profile {name}: its table of operator times is missing: {path}")
+        raise InvalidInputError(
+            f"profile {name}: its table of operator times, {path.name}, is not beside it"
+        )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return TimesTable(shipped=None, path=str(path), sha256=digest)
 

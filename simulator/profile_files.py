@@ -128,7 +128,7 @@ def read_profile_file(name: str) -> ProfileFile | None:
     except OSError as error:
         raise InvalidInputError(f"profile {name}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise InvalidInputError(f"{path}: {first_problem(error, whole='file')}") from error
+        raise InvalidInputError(f"{path.name}: {first_problem(error, whole='file')}") from error
 
 
 def with_profile(files: DataFiles, name: str, own: ProfileFile) -> DataFiles:

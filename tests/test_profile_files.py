@@ -106,7 +106,7 @@ def test_a_changed_file_is_another_profile_at_once():
         ({"kernels": {"INT4": "fp4"}}, r"no weights\.llama3\.1-8b\.fp4"),
         (
             {"operators": {"origin": "o", "system": "s", "backend": "b", "backend_version": "1"}},
-            r"table of operator times is missing: .*mine\.parquet",
+            r"table of operator times, mine\.parquet, is not beside it",
         ),
         ({"based_on": "h100-llama3-8b", "factors": {"linear": {"INT4": sourced(1.0)}}}, "INT4"),
     ],

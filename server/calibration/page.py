@@ -99,7 +99,7 @@ def _constants(results: Results) -> str:
     return (
         "<h2>The constants</h2>"
         '<p class="why">Intervals: bootstrap over loads. A wide one says that these loads do not '
-        "tell the constant; it stays near the base&#39;s then.</p>"
+        "tell the constant. Attention&#39;s factor is held near 1 where they do not.</p>"
         + table(head, rows, caption="Fitted constants", has_prose=True)
     )
 

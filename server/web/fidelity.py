@@ -13,6 +13,7 @@ from llmserve_env.charts.panel import number
 from llmserve_env.charts.scatter import scatter
 from llmserve_env.charts.tables import folded, table
 from server.profile_facts import all_profiles, facts_of, range_line
+from server.web.form import QUIET
 from simulator.fidelity_card import Comparison, FidelityCard, Limit, Metric
 from simulator.hardware import card_of, load_profile
 from simulator.perf_model import MAX_TOKENS, load_tables
@@ -29,14 +30,20 @@ simulated traffic, so an error that hits all of them alike moves no ranking; tas
 costs by episode, so that no agent can lean on the last per cent.</p></div>"""
 
 
-def build_fidelity() -> None:
-    """Make the sub-tab inside the current context."""
+def build_fidelity(tab: gr.Tab) -> None:
+    """Make the sub-tab inside the current context.
+
+    Args:
+        tab: What holds it; whenever it is opened, profiles that the operator brought are listed.
+    """
     gr.HTML(LEAD)
-    gr.HTML(framed(_profiles()), elem_id="fidelity-profiles")
-    names = [profile.name for profile, _ in all_profiles()[0]]
-    chosen = gr.Dropdown(names, value=FIRST, label="Card of", elem_id="fidelity-profile")
+    listed = gr.HTML(framed(_profiles()), elem_id="fidelity-profiles")
+    chosen = gr.Dropdown(_names(), value=FIRST, label="Card of", elem_id="fidelity-profile")
     card = gr.HTML(card_html(FIRST), elem_id="fidelity-card")
-    chosen.change(card_html, chosen, card, show_progress="hidden", api_visibility="private")
+    chosen.change(card_html, chosen, card, **QUIET)
+    tab.select(
+        lambda: (framed(_profiles()), gr.update(choices=_names())), None, [listed, chosen], **QUIET
+    )
 
 
 def card_html(name: str) -> str:
@@ -51,6 +58,10 @@ def card_html(name: str) -> str:
         drawn = "".join(_compared(each) for each in card.comparisons)
         parts.append(f'<div class="grid2" id="fidelity-charts">{drawn}</div>')
     return framed("".join(parts)) + _limits(card.limits)
+
+
+def _names() -> list[str]:
+    return [profile.name for profile, _ in all_profiles()[0]]
 
 
 def _profiles() -> str:

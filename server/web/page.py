@@ -52,6 +52,6 @@ class PageBuilder:
                     build_wheel(shared, visit)
                 with gr.Tab("Why?", id="why") as why:
                     build_why(shared, visit, why)
-                with gr.Tab("Fidelity", id="fidelity"):
-                    build_fidelity()
+                with gr.Tab("Fidelity", id="fidelity") as fidelity:
+                    build_fidelity(fidelity)
         return blocks
