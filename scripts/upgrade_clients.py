@@ -10,7 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidMessage,
+    InvalidStatus,
+    WebSocketException,
+)
 from websockets.sync.client import connect
 
 from llmserve_env.models import MetricsSnapshot
@@ -158,4 +163,8 @@ def on_socket(client: Upgraded) -> None:
 def _named(error: Exception) -> str:
     if isinstance(error, httpx.ConnectError | ConnectionRefusedError):
         return "connection refused"
+    if isinstance(error, InvalidStatus):
+        return f"{error.response.status_code} at the handshake"
+    if isinstance(error, httpx.RemoteProtocolError | ConnectionResetError | InvalidMessage):
+        return "closed without an answer"
     return f"{type(error).__name__}: {error}"[:80]

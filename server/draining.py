@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import Any, Final
 
 import uvicorn
@@ -21,6 +25,7 @@ logger = logging.getLogger("uvicorn.error")
 # Up to so many times its limit a message is read and answered with an error; a longer one closes
 # the socket with code 1009.
 SOCKET_BYTES_PER_BYTE: Final = 4
+SHORTEST_REST_S: Final = 1
 
 
 class DrainingServer(uvicorn.Server):
@@ -44,6 +49,13 @@ class DrainingServer(uvicorn.Server):
         super().__init__(_config(app, settings))
         self._live, self._grace_s, self._on_started = live, settings.shutdown_grace_s, on_started
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop. To be told to by SIGTERM is no failure, so that is not raised again at the end."""
+        if sig == signal.SIGTERM:
+            self.should_exit = True
+        else:
+            super().handle_exit(sig, frame)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""
         await super().startup(sockets=sockets)
@@ -52,10 +64,13 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, drain, then end as uvicorn does: requests get the rest of the grace."""
+        began_s = time.monotonic()
         for server in self.servers:
             server.close()
         logger.info("Letting %d sockets answer and close", self._live.count)
         await self._live.drain(self._grace_s)
+        left_s = began_s + self._grace_s - time.monotonic()
+        self.config.timeout_graceful_shutdown = max(SHORTEST_REST_S, math.ceil(left_s))
         await super().shutdown(sockets)
 
 
@@ -85,7 +100,6 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         # X-Forwarded-For is read by the application, from trusted proxies alone.
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_grace_s,
         ws_max_size=SOCKET_BYTES_PER_BYTE * settings.max_body_bytes,
         # An observation is a kilobyte: packing it costs more than sending it.
         ws_per_message_deflate=False,

@@ -10,14 +10,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from starlette.types import Send
+from starlette.types import Message, Receive, Send
 
 from server.metrics import SOCKETS_CLOSED
 from server.refusals import TooManySessionsError
 
-# RFC 6455 and its registry: 1012 is "service restart"; 4000 to 4999 are an application's own.
+# RFC 6455 and its registry: 1012 is "service restart", 1005 that the other side gave no code;
+# 4000 to 4999 are an application's own.
 RESTART_CODE: Final = 1012
 IDLE_CODE: Final = 4408
+NO_CODE: Final = 1005
 RESTART_REASON: Final = "the server stops; reset with the episode's log goes on elsewhere"
 IDLE_REASON: Final = "idle for too long"
 # Waits of less than that are not worth a look.
@@ -34,14 +36,29 @@ class LiveSocket:
     Attributes:
         send: To the client.
         last_used_s: When its client last sent something, on the clock of its LiveSockets.
-        is_busy: Whether an answer is being made.
+        is_busy: Whether an answer is being made, that to the handshake included.
         closed_for: Why the server ended it, if it did.
     """
 
     send: Send
     last_used_s: float
-    is_busy: bool = False
+    is_busy: bool = True
     closed_for: str | None = None
+
+    async def answer(self, message: Message) -> None:
+        """Send a message of the handler's, unless the socket was ended meanwhile."""
+        if self.closed_for is None:
+            await self.send(message)
+
+    async def next(self, receive: Receive) -> Message:
+        """The client's next message.
+
+        What it sent before it saw the end is not read any more: there could be no answer.
+        """
+        message = await receive()
+        if self.closed_for is None:
+            return message
+        return {"type": "websocket.disconnect", "code": NO_CODE}
 
     async def close(self, code: int, reason: str, why: str) -> None:
         """End it; the handler behind it sees its client leave."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -12,8 +13,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.client_address import client_of
+from server.errors import answer_error
 from server.logs import REQUESTS_LOGGER, Played, request_id_of
 from server.metrics import REQUEST_SECONDS, REQUESTS
+from server.refusals import ShuttingDownError
 
 logger = logging.getLogger(REQUESTS_LOGGER)
 
@@ -55,6 +58,11 @@ class Observe:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            # The server stops, and this took longer than it could wait. If an answer has begun,
+            # it ends where it is.
+            if status == NO_ANSWER:
+                await answer_error(ShuttingDownError())(scope, receive, send_with_id)
         finally:
             _write_down(scope, status, time.perf_counter() - began_s)
 

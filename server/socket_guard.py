@@ -7,6 +7,7 @@ OpenEnv, and the socket lives on.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -60,13 +61,11 @@ class SocketGuard:
         client, began_s = client_of(scope), time.perf_counter()
         try:
             with self._live.one(client, send) as socket:
-                if path_of(scope) == SOCKET_PATH:
-                    with self._rpc_sessions.attached(_session_asked_for(scope)):
-                        await self._serve(scope, receive, socket, client)
-                else:
-                    await self._app(
-                        scope, lambda: self._next_message(receive, socket, client), send
-                    )
+                try:
+                    await self._serve(scope, receive, socket, client)
+                except asyncio.CancelledError:
+                    # The server stops, and this took longer than it could wait.
+                    socket.closed_for = socket.closed_for or "restart"
         except TooManySessionsError as error:
             await answer_error(error)(scope, receive, send)
             return
@@ -75,32 +74,46 @@ class SocketGuard:
         logger.info("WS %s", scope["path"], extra={"fields": fields})
 
     async def _serve(self, scope: Scope, receive: Receive, socket: LiveSocket, client: str) -> None:
+        if path_of(scope) == SOCKET_PATH:
+            with self._rpc_sessions.attached(_session_asked_for(scope)):
+                await self._serve_episodes(scope, receive, socket, client)
+            return
+
+        async def send(message: Message) -> None:
+            await self._send(socket, message)
+
+        await self._app(scope, lambda: self._next_message(receive, socket, client), send)
+
+    async def _serve_episodes(
+        self, scope: Scope, receive: Receive, socket: LiveSocket, client: str
+    ) -> None:
         exchange = Exchange()
         exchange_of_socket.set(exchange)
 
-        async def send_answer(message: Message) -> None:
-            await socket.send(_with_code(message, exchange))
-            if message["type"] == "websocket.send":
-                await self._live.answered(socket)
+        async def send(message: Message) -> None:
+            await self._send(socket, _with_code(message, exchange))
 
-        await self._app(
-            scope, lambda: self._next_good_message(receive, socket, client), send_answer
-        )
+        await self._app(scope, lambda: self._next_good_message(receive, socket, client), send)
+
+    async def _send(self, socket: LiveSocket, message: Message) -> None:
+        await socket.answer(message)
+        if message["type"] in ("websocket.accept", "websocket.send"):
+            await self._live.answered(socket)
 
     async def _next_message(self, receive: Receive, socket: LiveSocket, client: str) -> Message:
         """The next call of OpenEnv's socket for MCP; one too many is refused."""
         while True:
-            message = await receive()
-            self._live.touch(socket)
-            socket.is_busy = False
+            message = await socket.next(receive)
             if message["type"] != "websocket.receive":
                 return message
+            self._live.touch(socket)
+            socket.is_busy = False  # not every call is answered
             call = parsed_call(message.get("text") or "")
             try:
                 self._rates.check(client, kind_of_call(call))
             except LLMServeError as error:
                 text = rpc_error_text(error, call)
-                await socket.send({"type": "websocket.send", "text": text})
+                await self._send(socket, {"type": "websocket.send", "text": text})
             else:
                 return message
 
@@ -108,15 +121,14 @@ class SocketGuard:
         self, receive: Receive, socket: LiveSocket, client: str
     ) -> Message:
         while True:
-            message = await receive()
+            message = await socket.next(receive)
             if message["type"] != "websocket.receive":
                 return message
             self._live.touch(socket)
             try:
                 self._check(message.get("text"), client)
             except LLMServeError as error:
-                await socket.send({"type": "websocket.send", "text": error_text(error)})
-                await self._live.answered(socket)
+                await self._send(socket, {"type": "websocket.send", "text": error_text(error)})
             else:
                 return message
 

@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from socket import create_connection
 
 import httpx
 import pytest
@@ -44,6 +45,11 @@ def log_of(url, session_id):
 
 def played(answers):
     return [(answer["observation"], answer["reward"], answer["done"]) for answer in answers]
+
+
+def read_all(socket):
+    while True:
+        socket.recv(timeout=60)
 
 
 def test_a_session_is_gone_on_with_over_another_connection(server_url):
@@ -120,24 +126,34 @@ def test_a_log_says_itself_what_is_played(server_url):
     assert "drop ['seed']" in error_of(answer)["message"]
 
 
-def test_a_server_that_is_told_to_stop_closes_its_sockets_with_1012_and_ends(tmp_path):
+def test_a_server_that_is_told_to_stop_tells_every_client_and_ends_with_status_0(tmp_path):
     import psutil
 
-    with running_server(tmp_path / "log", ENABLE_WEB_INTERFACE="false") as url:
+    log, settings = tmp_path / "log", {"LLMSERVE_SHUTDOWN_GRACE_S": "1"}
+    with running_server(log, ENABLE_WEB_INTERFACE="false", **settings) as url:
         port = int(url.rpartition(":")[2])
-        with connect(url.replace("http", "ws") + "/ws", proxy=None) as socket:
+        with (
+            create_connection(("127.0.0.1", port), timeout=60) as slow,
+            connect(url.replace("http", "ws") + "/ws", proxy=None) as socket,
+        ):
+            slow.sendall(b"POST /reset HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
             socket.send(json.dumps({"type": "reset", "data": {"seed": 1}}))
             socket.recv(timeout=60)
+            for action in actions(500):  # more than are answered before the end
+                socket.send(json.dumps({"type": "step", "data": action}))
             process = _listening_on(psutil, port)
             process.send_signal(signal.SIGTERM)
 
             with pytest.raises(ConnectionClosed) as closed:
-                socket.recv(timeout=60)
+                read_all(socket)
+            answer = slow.recv(65536)
 
-        _, alive = psutil.wait_procs([process], timeout=60)
+        (ended,), _ = psutil.wait_procs([process], timeout=60)
     assert closed.value.rcvd.code == 1012
     assert "episode's log" in closed.value.rcvd.reason
-    assert alive == []
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert ended.returncode == 0
+    assert "Traceback" not in log.read_text()
 
 
 def _listening_on(psutil, port):
