@@ -73,7 +73,9 @@ def create_app(settings: Settings) -> FastAPI:
     real = _real_server(settings)
     make_environment = GradedEnvironment if real is None else real.make_environment
     downloads, traces = Downloads(), OwnTraces()
-    app = _openenv_app(settings, make_environment, PageBuilder(downloads, traces))
+    turns = Turns(at_once=GRADES_AT_ONCE, max_waiting=settings.max_waiting_jobs)
+    make_serving = partial(OpenEnvServing, make_environment, turns)
+    app = _openenv_app(settings, make_serving, PageBuilder(downloads, traces))
     close_at_shutdown(app, traces.close)
     app.title, app.description = TITLE, DESCRIPTION
     app.contact, app.license_info = None, {"name": "MIT", "identifier": "MIT"}
@@ -91,13 +93,12 @@ def create_app(settings: Settings) -> FastAPI:
     )
     watch_sockets(app, live)
     rpc_sessions = RpcSessions(live, ttl_s=settings.session_ttl_s)
-    mcp_store = mount_mcp(app, settings, make_environment)
+    mcp_store = mount_mcp(app, settings, make_environment, turns)
     count_sessions, count_sockets = partial(len, store), partial(getattr, live, "count")
     counts: dict[str, Callable[[], int]] = {"http": count_sessions, "ws": count_sockets}
     counts["mcp"] = lambda: len(mcp_store) + len(rpc_sessions)
     app.include_router(metrics_router(limit=settings.max_sessions, counts=counts))
     _include_first(app, play_router(store, make_environment))
-    turns = Turns(at_once=GRADES_AT_ONCE, max_waiting=settings.max_waiting_jobs)
     app.include_router(grader_router(store, turns))
     app.include_router(
         info_router(
@@ -143,7 +144,7 @@ def _real_server(settings: Settings) -> RealServer | None:
 
 
 def _openenv_app(
-    settings: Settings, make_environment: Callable[[], GradedEnvironment], page: PageBuilder
+    settings: Settings, make_serving: Callable[[], OpenEnvServing], page: PageBuilder
 ) -> FastAPI:
     publish_for_openenv(settings)
     # openenv-core 0.3.0 knows neither; /schema is ours, so only the page's title is lost.
@@ -151,8 +152,7 @@ def _openenv_app(
     wanted: dict[str, Any] = {"state_cls": WireState, "title_override": TITLE}
     version_options = {name: value for name, value in wanted.items() if name in known}
     return create_openenv_app(
-        # The class itself where it needs no argument: OpenEnv then makes none to look at it.
-        OpenEnvServing if settings.mode == "sim" else partial(OpenEnvServing, make_environment),
+        make_serving,
         WireAction,
         WireObservation,
         env_name=ENVIRONMENT_NAME,

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.client_address import client_of
 from server.graded import GradedEnvironment
+from server.jobs import Turns
 from server.mcp_seats import ClientSeats
 from server.mcp_tools import serving_mcp
 from server.sessions import SessionStore
@@ -31,12 +32,15 @@ CONNECTIONS_PER_EPISODE: Final = 16
 
 
 def mount_mcp(
-    app: FastAPI, settings: Settings, make_environment: Callable[[], GradedEnvironment]
+    app: FastAPI,
+    settings: Settings,
+    make_environment: Callable[[], GradedEnvironment],
+    turns: Turns,
 ) -> SessionStore:
     """Put the MCP server into the application, which starts and stops it; its episodes.
 
-    The limits of episodes over plain HTTP hold for those played here, too, and what is idle for as
-    long is closed.
+    The limits of episodes over plain HTTP hold for those played here, too, what is idle for as
+    long is closed, and grades wait for the same turns.
     """
     store = SessionStore(
         limit=settings.max_sessions,
@@ -46,7 +50,7 @@ def mount_mcp(
     seats = ClientSeats(
         store, make_environment, owner_of_call=lambda: client_of(get_http_request().scope)
     )
-    served = serving_mcp(seats, is_real=settings.mode == "real").http_app(
+    served = serving_mcp(seats, is_real=settings.mode == "real", turns=turns).http_app(
         # A page in a browser cannot reach a server on localhost by a name of its own (DNS
         # rebinding), whatever other clients it has.
         path=MCP_PATH,

@@ -22,6 +22,7 @@ from agents.tool_play import HOLDING
 from llmserve_env.errors import LLMServeError
 from llmserve_env.models import GradeReport, QuantizationTier, Seed, ServeAction
 from llmserve_env.tasks import Catalogue, shipped_catalogue
+from server.jobs import Turns, in_thread
 from server.mcp_models import Observed, Played, RealObserved, Started, TaskSummary, summary_of
 from server.mcp_seats import Seat, Seats
 from server.problems import InvalidFieldsError
@@ -33,6 +34,9 @@ INSTRUCTIONS: Final = (
     "windows of a second. The goal is the highest mean reward over all windows of the episode: "
     "windows that were not played count as missed."
 )
+
+# Where nobody else grades, as over stdin and stdout.
+MOST_WAITING_GRADES: Final = 16
 
 LOOKS: Final = ToolAnnotations(readOnlyHint=True, openWorldHint=False)
 ACTS: Final = ToolAnnotations(readOnlyHint=False, destructiveHint=False, openWorldHint=False)
@@ -68,9 +72,9 @@ EpisodeSeed = Annotated[
 class ServingTools:
     """The tools, each on the seat of whoever calls it."""
 
-    def __init__(self, seats: Seats, catalogue: Catalogue) -> None:
-        """Take who plays where, and what there is to play."""
-        self._seats, self._catalogue = seats, catalogue
+    def __init__(self, seats: Seats, catalogue: Catalogue, turns: Turns) -> None:
+        """Take who plays where, what there is to play, and whose turn it is to be graded."""
+        self._seats, self._catalogue, self._turns = seats, catalogue, turns
 
     async def list_tasks(self) -> list[TaskSummary]:
         """The tasks that start_episode takes: objectives, length, and which knobs move."""
@@ -145,7 +149,8 @@ class ServingTools:
         """
         async with self._seat(context) as seat:
             seat.play.last  # noqa: B018  (refuses where nothing was started)
-            return await asyncio.to_thread(seat.episodes.grade)
+            async with self._turns.turn():
+                return await in_thread(seat.episodes.grade)
 
     @asynccontextmanager
     async def _seat(self, context: Context) -> AsyncIterator[Seat]:
@@ -193,7 +198,11 @@ async def _arguments_of(
 
 
 def serving_mcp(
-    seats: Seats, *, catalogue: Catalogue | None = None, is_real: bool = False
+    seats: Seats,
+    *,
+    catalogue: Catalogue | None = None,
+    is_real: bool = False,
+    turns: Turns | None = None,
 ) -> FastMCP[Any]:
     """An MCP server with the environment's tools.
 
@@ -201,6 +210,7 @@ def serving_mcp(
         seats: Who plays where.
         catalogue: What there is to play; what ships if left out.
         is_real: Whether a real server is played on, where some measurements are None.
+        turns: Of grades, shared with whoever else grades in this process; its own if left out.
     """
     # It would log the arguments of every call that it refuses.
     logging.getLogger("fastmcp").setLevel(logging.ERROR)
@@ -212,7 +222,9 @@ def serving_mcp(
         middleware=[OneLineRefusals()],
         mask_error_details=True,
     )
-    tools = ServingTools(seats, tasks)
+    if turns is None:
+        turns = Turns(at_once=1, max_waiting=MOST_WAITING_GRADES)
+    tools = ServingTools(seats, tasks, turns)
     observed = RealObserved if is_real else Observed
     looks: Sequence[Any] = (tools.list_tasks, tools.forecast, tools.grade)
     for look in looks:

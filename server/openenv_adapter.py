@@ -27,6 +27,7 @@ from llmserve_env.models import (
 )
 from llmserve_env.tasks import shipped_catalogue
 from server.graded import GradedEnvironment
+from server.jobs import Turns
 from server.mcp_seats import OneSeat, Seat
 from server.mcp_tools import serving_mcp
 from server.playground import drawn, quick_settings
@@ -93,10 +94,17 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
     SUPPORTS_CONCURRENT_SESSIONS = True
 
     def __init__(
-        self, make_environment: Callable[[], GradedEnvironment] = GradedEnvironment
+        self,
+        make_environment: Callable[[], GradedEnvironment] = GradedEnvironment,
+        turns: Turns | None = None,
     ) -> None:
-        """Play in an environment made by this; no episode runs yet."""
-        self._environment = make_environment()
+        """No episode runs yet.
+
+        Args:
+            make_environment: Makes what is played in.
+            turns: For which grades over MCP wait; its own if left out.
+        """
+        self._environment, self._turns = make_environment(), turns
         # MCP tools play the same episode; whatever is played without them is recorded for them.
         self._seat = Seat(self._environment, ToolPlay(self._environment))
         super().__init__(rubric=EpisodeRubric(self._score))
@@ -104,7 +112,9 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
     @cached_property
     def mcp_server(self) -> FastMCP[Any]:
         """The tools of this environment, made when OpenEnv first asks for them."""
-        return serving_mcp(OneSeat(self._seat), is_real=self._environment.takes_time)
+        return serving_mcp(
+            OneSeat(self._seat), is_real=self._environment.takes_time, turns=self._turns
+        )
 
     @cached_property
     def mcp_client(self) -> Client[FastMCPTransport]:

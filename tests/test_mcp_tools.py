@@ -12,8 +12,10 @@ from agents.tool_play import ToolPlay
 from llmserve_env.errors import CapacityReachedError
 from llmserve_env.models import KNOBS, ServeAction
 from server.graded import GradedEnvironment
+from server.jobs import Turns
 from server.mcp_seats import ClientSeats, OneSeat, Seat
 from server.mcp_tools import serving_mcp
+from server.openenv_adapter import OpenEnvServing
 from server.sessions import SessionStore
 
 TOOLS = {"list_tasks", "start_episode", "apply_config", "observe", "forecast", "grade"}
@@ -278,3 +280,45 @@ def test_a_client_that_starts_twice_at_once_has_one_place():
         return len(store)
 
     assert calling(script, serving_mcp(seats)) == 1
+
+
+def seated(turns):
+    environment = GradedEnvironment()
+    return serving_mcp(OneSeat(Seat(environment, ToolPlay(environment))), turns=turns)
+
+
+def behind_openenv(turns):
+    return OpenEnvServing(turns=turns).mcp_server
+
+
+@pytest.mark.parametrize("serve", [seated, behind_openenv])
+def test_a_grade_waits_for_its_turn_with_all_others(serve):
+    turns = Turns(at_once=1, max_waiting=1)
+
+    async def script(client):
+        await answer(client, "start_episode", seed=1)
+        async with turns.turn():
+            grading = asyncio.create_task(answer(client, "grade"))
+            early, _ = await asyncio.wait({grading}, timeout=0.1)
+        return early, await grading
+
+    early, grade = calling(script, serve(turns))
+
+    assert early == set()
+    assert grade["windows_played"] == 0
+
+
+@pytest.mark.parametrize("serve", [seated, behind_openenv])
+def test_a_grade_is_refused_where_too_many_wait(serve):
+    turns = Turns(at_once=1, max_waiting=1)
+
+    async def script(client):
+        await answer(client, "start_episode", seed=1)
+        async with turns.turn():
+            waiting = asyncio.create_task(turns.turn().__aenter__())
+            await asyncio.sleep(0)
+            said = await refusal(client, "grade")
+            waiting.cancel()
+        return said
+
+    assert "1 grades and baselines wait already; retry after 5 s" in calling(script, serve(turns))
