@@ -25,7 +25,8 @@ bookworm stands in for `python:3.11-slim`, whose size differs a little.
   built, the same compiled it for {compiled_s:.0f} s (of wall time).
 - **Each trial** is a container without capabilities, with 2 CPUs, 2048 MB of memory and 256
   threads: `openenv.yaml`, and what `openenv validate` allows. `/health`, `/web/`, `/tasks` and
-  `/docs` answer 200 in all of them. Uid 1000 can write its `$HOME`.
+  `/docs` answer 200 in all of them. Uid 1000 can write its `$HOME`,
+  and imports a trace there.
 
 {trials}
 SIGTERM ends the server with status 0 where it is process 1, as here.

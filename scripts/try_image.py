@@ -44,6 +44,12 @@ warm_up()
 print(time.process_time() - began_s)
 """
 NOBODYS_HOME: Final = "/nonexistent"
+# Writes below $HOME, and reads and writes what Arrow is for.
+IMPORT: Final = """
+printf 'timestamp_s,prompt_tokens,output_tokens\\n0,9,9\\n1,9,9\\n' > $HOME/t.csv
+python -m llmserve_env trace import $HOME/t.csv -o $HOME/t.parquet
+rm $HOME/t.csv $HOME/t.parquet
+"""
 
 
 TRIALS: Final = (
@@ -80,7 +86,7 @@ def serve(image: Image, trial: Trial) -> dict[str, Any]:
         fact |= _play(client)
         fact["memory_mb"] = container.memory_mb()
         if not trial.is_read_only:
-            _exec(container, "touch $HOME/written && rm $HOME/written")
+            _exec(container, IMPORT)
         fact["stop_s"], fact["exit_status"] = container.stop()
         _promise(fact["exit_status"] in GOOD_ENDS, f"SIGTERM ends it with {fact['exit_status']}")
     _promise(fact["healthy_s"] < START_LIMIT_S, f"{trial.name}: {fact['healthy_s']:.0f} s to start")
@@ -142,6 +148,10 @@ def contents(image: Image) -> dict[str, Any]:
     manifest = json.loads((image.work / "layers" / "manifest.json").read_text())
     config = json.loads(
         (image.work / "layers" / manifest["config"]["digest"].split(":")[1]).read_text()
+    )
+    _promise(
+        all(layer["mediaType"].endswith("tar") for layer in manifest["layers"]),
+        "layers are compressed: their sizes say nothing",
     )
     commands = [each["created_by"] for each in config["history"] if not each.get("empty_layer")]
     layers = [

@@ -106,7 +106,7 @@ container=$(buildah from --pull-never "$image")
 ln -sfn "$(buildah mount "$container")" "$work/root"
 buildah inspect --type image "$image" >"$work/inspect.json"
 rm -rf "$work/layers"
-buildah push --quiet "$image" "dir:$work/layers"
+buildah push --quiet --disable-compression "$image" "dir:$work/layers"
 python=.venv/bin/python
 [ -x "$python" ] || python=python3
 "$python" -m scripts.try_image "$work" || fail "see above"
