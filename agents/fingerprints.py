@@ -9,6 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from llmserve_env.tasks import shipped_catalogue
+from llmserve_env.workloads import Replay, Stream
+from simulator.hardware import load_profile, profile_names
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 # By folder what is of no account: it draws, or speaks with others.
 FOLDERS: Final = ("llmserve_env", "simulator", "agents", "weights")
@@ -34,8 +38,38 @@ def agent_digest(name: str) -> str:
     own = _own_file(name)
     if own is None:
         return sources_digest()
-    content = own.read_bytes()
-    return hashlib.blake2s(sources_digest().encode() + content, digest_size=8).hexdigest()
+    return _digest(sources_digest().encode() + own.read_bytes())
+
+
+def profile_digest(name: str) -> str:
+    """A name for the content of a GPU profile; of a user's it changes with the file.
+
+    Raises:
+        InvalidInputError: As load_profile.
+    """
+    return _digest(repr(load_profile(name)).encode())
+
+
+def brought_digest(task_id: str) -> str:
+    """A name for what a task is made of that its user brought; empty if that is nothing.
+
+    Raises:
+        LLMServeError: If there is no such task, trace or profile.
+    """
+    task = shipped_catalogue().get(task_id)
+    profile, brought = task.deployment.profile, []
+    if profile not in profile_names():
+        brought.append(profile_digest(profile))
+    if task.is_trace:
+        brought.append(repr(task.workload))
+        streams = (each for each in task.workload.streams if isinstance(each, Stream))
+        replays = (each.arrivals for each in streams if isinstance(each.arrivals, Replay))
+        brought += [_digest(Path(each.path).read_bytes()) for each in replays]
+    return _digest("\n".join(brought).encode()) if brought else ""
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2s(content, digest_size=8).hexdigest()
 
 
 def _own_file(name: str) -> Path | None:

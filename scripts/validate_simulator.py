@@ -36,8 +36,8 @@ EAGLE_ACCEPTANCE: Final = (0.633, 0.982)
 
 LIMITS: Final = """\
 ## Known limits
-- **Tensor parallel above 1 is not offered.** Tried on the same operator tables, TPOT falls behind
-  the measured runs of the same engine the further, the more GPUs there are: docs/profiles.md.
+- **Tensor parallel above 1 is not offered.** Tried on the same operator tables, TPOT comes
+  out the further below measured runs of the same engine, the more GPUs there are: docs/profiles.md.
 - **Llama-3.1-8B on H200 and B200** was held against no run that it meets: on H200 it is far slower
   than vLLM 0.12 was with short outputs (above), on B200 there is no run. Compare policies on it,
   not milliseconds.

@@ -16,8 +16,8 @@ def folder(tmp_path, monkeypatch):
     use_profiles_folder(None)
 
 
-def called(*arguments):
-    return CliRunner().invoke(app, [*map(str, arguments)])
+def called(*arguments, **options):
+    return CliRunner().invoke(app, [*map(str, arguments)], **options)
 
 
 def test_every_profile_is_listed_with_what_it_offers_and_what_it_does_not():
@@ -77,3 +77,23 @@ def test_a_tier_that_the_profile_does_not_offer_is_refused_in_a_line():
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert "'h100-llama3-8b' does not offer quantization_tier 'INT4'" in result.stderr
+
+
+def test_a_verb_without_an_option_for_it_finds_the_folder_too(folder):
+    own = {"based_on": "a100-llama3-8b", "origin": "fitted in a test"}
+    (folder / "mine.json").write_text(json.dumps(own))
+
+    result = called("play", "--task", "static_workload:profile=mine", "--json", input="quit\n")
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["task_id"] == "static_workload:profile=mine"
+
+
+def test_the_list_fits_80_columns(monkeypatch):
+    monkeypatch.setattr("server.cli.screens.PLAIN_WIDTH", 80)
+
+    result = called("profiles")
+
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines[:-1])) <= 80
+    assert any("h100-llama3-8b-fp8-kv" in line and "2.99" in line for line in lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from agents.evaluation import EpisodeRecord, Job, check_jobs, play_whole_job
-from agents.fingerprints import agent_digest
+from agents.fingerprints import agent_digest, brought_digest
 from agents.kept_rows import KeptRows
 from agents.parallel import Workers, open_pool
 from llmserve_env.submission_file import action_values
@@ -36,25 +36,32 @@ class Grid:
         task_ids: Tasks and variants.
         seeds: Of episodes and their traffic, the same for all.
         digests: By agent, of the sources and files that its episodes depend on.
+        brought: By task, of what its user brought: a trace, a profile; empty if nothing.
     """
 
     agents: tuple[str, ...]
     task_ids: tuple[str, ...]
     seeds: tuple[int, ...]
     digests: dict[str, str]
+    brought: dict[str, str]
 
     @staticmethod
     def of(agents: Sequence[str], task_ids: Sequence[str], seeds: Sequence[int]) -> Grid:
         """The grid under the sources as they are now."""
         digests = {name: agent_digest(name) for name in agents}
-        return Grid(tuple(agents), tuple(task_ids), tuple(seeds), digests)
+        brought = {task_id: brought_digest(task_id) for task_id in task_ids}
+        return Grid(tuple(agents), tuple(task_ids), tuple(seeds), digests, brought)
 
     def keys(self) -> list[Kept]:
         """All episodes: the agents fastest, so that a run that is cut has them all compared."""
         return [
-            Kept(agent, self.digests[agent], task_id, seed)
+            self.key(agent, task_id, seed)
             for seed, task_id, agent in product(self.seeds, self.task_ids, self.agents)
         ]
+
+    def key(self, agent: str, task_id: str, seed: int) -> Kept:
+        """The key of one of them."""
+        return Kept(agent, self.digests[agent] + self.brought[task_id], task_id, seed)
 
 
 def open_kept(folder: Path) -> KeptRows[Kept]:
@@ -105,4 +112,4 @@ def records_of(grid: Grid, kept: KeptRows[Kept]) -> list[EpisodeRecord]:
 def rows_of(grid: Grid, kept: KeptRows[Kept]) -> Iterator[dict[str, Any]]:
     """All episodes of a grid that was played, by agent, then task, then seed."""
     for agent, task_id, seed in product(grid.agents, grid.task_ids, grid.seeds):
-        yield kept[Kept(agent, grid.digests[agent], task_id, seed)]
+        yield kept[grid.key(agent, task_id, seed)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from agents.kept_rows import KeptRows
-from agents.registry import agent_entry
+from agents.registry import agent_entry, agent_names
 from agents.result_files import write_json, write_text, write_whole
 from llmserve_env.charts.intervals import IntervalPanel, interval_picture
 from llmserve_env.charts.profiles import Share, profile_picture
@@ -96,6 +96,9 @@ def page(results: Results, sheets: Sequence[Sheet]) -> str:
         f"split `{split_of(grid.seeds[0])}` ({grid.seeds[0]} to {grid.seeds[-1]}), environment "
         f"{shipped_catalogue().environment_version}. Brackets hold 95 % bootstrap intervals."
     )
+    absent = [name for name in agent_names() if name not in grid.agents]
+    if absent:
+        head += f" Ship and did not play: {', '.join(absent)}."
     parts = ["# Benchmark", head]
     scores = next(sheet for sheet in sheets if sheet.name == "scores")
     for group in results.groups:
@@ -198,7 +201,7 @@ def _submission(agent: str, results: Results, kept: KeptRows[Kept]) -> Iterator[
             for task_id, row in own.items()
         },
     )
-    only = Grid((agent,), grid.task_ids, grid.seeds, grid.digests)
+    only = replace(grid, agents=(agent,))
     fields = SubmittedEpisode.model_fields
     episodes = (
         SubmittedEpisode(**{name: row[name] for name in fields}) for row in rows_of(only, kept)

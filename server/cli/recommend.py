@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from agents.fingerprints import profile_digest
 from agents.recommend.answer import Answer, answer
 from agents.recommend.ask import Ask, draft_acceptance, parse_ask, study_task
 from agents.recommend.journal import Journal
@@ -123,6 +124,7 @@ def _worked_out(
     fingerprint = {
         "version": shipped_catalogue().environment_version,
         "trace": recording.sha256,
+        "profile_content": profile_digest(ask.profile),
         **ask.model_dump(mode="json"),
     }
     try:

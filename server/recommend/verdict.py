@@ -99,7 +99,7 @@ def _default(document: dict[str, Any]) -> str:
     return (
         f"vLLM's defaults: p99 TTFT {milliseconds(later['p99_ttft_ms'])}, p99 ITL "
         f"{milliseconds(later['p99_itl_ms'])}, which {verb} the objectives. By memory reserved the "
-        f"setting is {_cheaper(saved)} than they are; if you pay for whole GPUs, the bill stays."
+        f"setting is {_cheaper(saved)} they are; if you pay for whole GPUs, the bill stays."
     )
 
 
@@ -108,7 +108,7 @@ def _adapting(document: dict[str, Any]) -> str:
     if name is None:
         return "No policy held the objectives on earlier traffic, so none is recommended."
     row = next(each for each in document["policies"] if each["name"] == name)
-    head = f"The best that adapts ({name}) is {_cheaper(row['saving'])} than the fixed setting"
+    head = f"The best that adapts ({name}) is {_cheaper(row['saving'])} the fixed setting"
     if document["adapting_pays"]:
         return f"It pays: run policy.json. {head}."
     low = row["saving"]["low"]
@@ -145,17 +145,21 @@ def _trust(document: dict[str, Any]) -> str:
 
 
 def _cheaper(saving: dict[str, Any]) -> str:
-    """A saving as people say it, with its interval: what is negative is dearer."""
+    """A saving as people say it, with its interval; it ends in "than" or "as"."""
     value, low, high = saving["value"], saving["low"], saving["high"]
     if value is None:
-        return "cheaper or dearer, nobody can tell,"
-    told = _priced(value)
-    if low is None or high is None:
-        return told
+        return "cheaper or dearer, nobody can tell, than"
+    span = "" if low is None or high is None else f" [{_span(low, high)}]"
+    if _share(value) == _share(0.0):
+        return f"as dear{span} as"
+    return f"{_priced(value)}{span} than"
+
+
+def _span(low: float, high: float) -> str:
     if low >= 0.0 or high <= 0.0:
         near, far = sorted((abs(low), abs(high)))
-        return f"{told} [{_share(near)} to {_share(far)}]"
-    return f"{told} [{_priced(low)} to {_priced(high)}]"
+        return f"{_share(near)} to {_share(far)}"
+    return f"{_priced(low)} to {_priced(high)}"
 
 
 def _priced(saving: float) -> str:
