@@ -139,12 +139,16 @@ def _preemptions(windows: Sequence[dict[str, Any]]) -> str:
     if not total:
         return ""
     count = sum(w["eviction_events"] > 0 for w in windows)
-    return f"The KV budget ran out {total} times in {count} windows, and work was done again."
+    return (
+        f"The KV budget ran out {_counted(total, 'time')} in {_counted(count, 'window')}, and work "
+        "was done again."
+    )
 
 
 def _drops(windows: Sequence[dict[str, Any]]) -> str:
     total = sum(w["dropped_requests"] for w in windows)
-    return f"{total} requests were given up unserved." if total else ""
+    were = "was" if total == 1 else "were"
+    return f"{_counted(total, 'request')} {were} given up unserved." if total else ""
 
 
 def _switching(windows: Sequence[dict[str, Any]]) -> str:
@@ -161,6 +165,10 @@ def _reservation(task: TaskSpec, windows: Sequence[dict[str, Any]]) -> str:
     used = _mean(windows, "gpu_memory_used_gb")
     granted = task.deployment.memory_limit_gb * task.deployment.gpus
     return f"Of {granted:.0f} GB granted, {reserved:.1f} GB were reserved and {used:.1f} GB used."
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _mean(windows: Sequence[dict[str, Any]], name: str) -> float:

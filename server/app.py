@@ -37,6 +37,7 @@ from server.openenv_adapter import (
     WireAction,
     WireObservation,
     WireState,
+    described,
 )
 from server.play_routes import play_router
 from server.profile_routes import profile_router
@@ -47,6 +48,7 @@ from server.shutdown import close_at_shutdown
 from server.web.downloads import Downloads, download_router
 from server.web.own_traces import OwnTraces
 from server.web.page import TAB_NAME, PageBuilder
+from server.web.stock_page import describe_on_the_stock_page
 from simulator.warm_up import warm_up
 
 if TYPE_CHECKING:
@@ -147,6 +149,8 @@ def _openenv_app(
     settings: Settings, make_serving: Callable[[], OpenEnvServing], page: PageBuilder
 ) -> FastAPI:
     publish_for_openenv(settings)
+    example = shipped_catalogue().tasks[0].default_action
+    describe_on_the_stock_page(described(), example, settings.port)
     # openenv-core 0.3.0 knows neither; /schema is ours, so only the page's title is lost.
     known = inspect.signature(create_openenv_app).parameters
     wanted: dict[str, Any] = {"state_cls": WireState, "title_override": TITLE}

@@ -13,6 +13,7 @@ from fastmcp import Client, FastMCP
 from fastmcp.client.transports import FastMCPTransport
 from openenv.core.env_server.interfaces import Environment
 from openenv.core.env_server.types import Action, EnvironmentMetadata, Observation, State
+from pydantic import ConfigDict
 
 from agents.tool_play import ToolPlay
 from llmserve_env.errors import LLMServeError
@@ -43,8 +44,16 @@ DESCRIPTION = (
 )
 
 
+def _start_forms_with(schema: dict[str, Any]) -> None:
+    """Have forms made of the schema start with a setting that is taken; every knob is required."""
+    for knob, value in shipped_catalogue().tasks[0].default_action.model_dump().items():
+        schema["properties"][knob]["default"] = value
+
+
 class WireAction(ServeAction, Action):
     """ServeAction as OpenEnv's server wants it: with its base class and free `metadata`."""
+
+    model_config = ConfigDict(json_schema_extra=_start_forms_with)
 
     def knobs(self) -> ServeAction:
         """The action itself, without the metadata."""
@@ -218,11 +227,16 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
 
     def get_metadata(self) -> EnvironmentMetadata:
         """What /metadata and the web page say about the environment."""
-        return EnvironmentMetadata(
-            name=ENVIRONMENT_NAME,
-            description=DESCRIPTION,
-            version=shipped_catalogue().environment_version,
-        )
+        return described()
+
+
+def described() -> EnvironmentMetadata:
+    """The environment in OpenEnv's words."""
+    return EnvironmentMetadata(
+        name=ENVIRONMENT_NAME,
+        description=DESCRIPTION,
+        version=shipped_catalogue().environment_version,
+    )
 
 
 def _observed(fields: dict[str, Any]) -> ServeObservation | None:

@@ -124,6 +124,19 @@ def merged(found: Iterable[Sequence[Excursion]]) -> tuple[Excursion, ...]:
     )
 
 
+def warning_lines(episodes: Iterable[tuple[str, Sequence[Excursion]]]) -> list[str]:
+    """A line a quantity of (agent, its excursions): who left what was compared, and how far."""
+    by_quantity: dict[tuple[str, str], list[tuple[str, Excursion]]] = {}
+    for agent, found in episodes:
+        for each in found:
+            by_quantity.setdefault((each.quantity, each.compared), []).append((agent, each))
+    lines = []
+    for parts in by_quantity.values():
+        (whole,) = merged([[each] for _, each in parts])
+        lines.append(f"! {', '.join(agent for agent, _ in parts)}: {whole.line}")
+    return lines
+
+
 def _seen(
     deployment: Deployment, task: TaskSpec, action: ServeAction, fields: Mapping[str, Any]
 ) -> Seen:

@@ -111,6 +111,38 @@ class Page:
     def until_text(self, element_id, wanted):
         self.until(lambda: wanted in self.text(element_id))
 
+    def press(self, key):
+        """Press a key wherever the keyboard is."""
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).send_keys(key).perform()
+
+    def focused(self):
+        """What the keyboard is on: the nearest named element's id, and whether one sees it."""
+        script = """
+            const on = document.activeElement;
+            let named = on;
+            while (named && !/^(compare|wheel|why|knob|fidelity)-/.test(named.id)) {
+                named = named.parentElement;
+            }
+            const outline = getComputedStyle(on);
+            const isSeen = outline.outlineStyle !== 'none' && outline.outlineWidth !== '0px';
+            return [named ? named.id : '', isSeen];"""
+        return tuple(self.driver.execute_script(script))
+
+    def tab_until(self, element_id, key="\ue004", most=60):
+        """Press Tab until the keyboard is there; the ids on the way, and whether all were seen."""
+        passed, are_seen = [], True
+        for _ in range(most):
+            self.press(key)
+            where, is_seen = self.focused()
+            if where:
+                passed.append(where)
+                are_seen = are_seen and is_seen
+            if where == element_id:
+                return passed, are_seen
+        raise AssertionError(f"{most} times Tab did not lead to {element_id}: {passed}")
+
     def requested(self):
         """The addresses of everything that was fetched since the last call."""
         messages = (json.loads(entry["message"]) for entry in self.driver.get_log("performance"))

@@ -8,6 +8,8 @@ import pytest
 from tests.browser import chromium_page, needs_chromium
 
 pytest.importorskip("selenium", reason="needs the group `dev`: selenium")
+from selenium.webdriver.common.keys import Keys
+
 pytestmark = [pytest.mark.slow, needs_chromium]
 
 
@@ -235,9 +237,90 @@ def test_nothing_sticks_out_on_a_phone(page, tab):
     assert page.widest() <= 400
 
 
-def test_a_comparison_can_be_started_from_the_keyboard(page):
-    button = page.element("compare-run")
-    page.driver.execute_script("arguments[0].focus()", button)
-    button.send_keys("\n")
+# Of what can be seen: inputs without a label, charts without words, charts without a table.
+WITHOUT_WORDS = """
+    const shown = (selector) => [...document.querySelectorAll(selector)]
+        .filter((found) => found.checkVisibility());
+    const inputs = shown('input, select, textarea')
+        .filter((input) => !input.getAttribute('aria-label') && !input.labels?.length);
+    const charts = shown('svg[role=img]');
+    return [
+        shown('input').length,
+        charts.length,
+        inputs.map((input) => input.outerHTML),
+        charts.filter((chart) => !chart.getAttribute('aria-label')).map((chart) => chart.outerHTML),
+        charts.filter((chart) => !chart.closest('figure')?.querySelector('table'))
+            .map((chart) => chart.getAttribute('aria-label')),
+    ];"""
 
+
+@pytest.mark.parametrize(
+    ("tab", "charts"),
+    [("Compare agents", 6), ("Take the wheel", 6), ("Why?", 7), ("Fidelity", 1), ("Playground", 0)],
+)
+def test_every_input_has_a_label_and_every_chart_words_and_a_table(page, tab, charts):
+    page.tab(tab)
+    if tab == "Take the wheel":
+        page.click("wheel-start")
+        page.until_text("wheel-status", "200 windows")
+        page.click("wheel-one")
+        page.until_text("wheel-status", "Window 1 of 200")
+    page.until(lambda: page.driver.execute_script(WITHOUT_WORDS)[1] == charts)
+
+    inputs, _, *without = page.driver.execute_script(WITHOUT_WORDS)
+    assert inputs
+    assert without == [[], [], []]
+
+
+def test_a_comparison_is_chosen_and_started_from_the_keyboard(page):
+    passed, are_seen = page.tab_until("compare-run")
+    page.press(Keys.ENTER)
+
+    assert list(dict.fromkeys(passed)) == [
+        "compare-task",
+        "compare-traffic",
+        "compare-seed",
+        "compare-trace",
+        "compare-agents",
+        "compare-run",
+    ]
+    assert are_seen
     page.until_text("compare-status", "Done: ")
+
+
+def test_the_wheel_is_driven_from_the_keyboard(page):
+    page.tab("Take the wheel")
+    page.until(lambda: page.element("wheel-start").is_displayed())
+    page.tab_until("wheel-start")
+    page.press(Keys.ENTER)
+    page.until_text("wheel-status", "200 windows")
+    page.tab_until("knob-batch_cap")
+    for _ in range(2):  # the number's reset button, and the slider
+        page.press(Keys.TAB)
+    page.press(Keys.ARROW_LEFT)
+    passed, are_seen = page.tab_until("wheel-one")
+    page.press(Keys.ENTER)
+    page.until_text("wheel-status", "Window 1 of 200")
+
+    assert "batch cap 256 \N{RIGHTWARDS ARROW} 255" in page.text("wheel-panel")
+    assert "knob-quantization_tier" in passed
+    assert are_seen
+
+
+def test_an_episode_is_scrubbed_and_replayed_from_the_keyboard(page):
+    page.tab("Why?")
+    page.until_text("why-view", "held back by")
+    page.tab_until("why-window")
+    for _ in range(2):  # the number's reset button, and the slider
+        page.press(Keys.TAB)
+    page.press(Keys.HOME)
+    page.until_text("why-view", "Window 1: held back by")
+    page.press(Keys.ARROW_RIGHT)
+    page.until_text("why-view", "Window 2: held back by")
+    page.press(Keys.END)
+    page.until_text("why-view", "Window 200: held back by")
+    page.tab_until("why-replay")
+    page.press(Keys.SPACE)
+    page.until(lambda: "Window 200: held back by" not in page.text("why-view"))
+
+    page.until_text("why-view", "Window 200: held back by")

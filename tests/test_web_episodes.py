@@ -69,7 +69,7 @@ def test_the_story_of_a_window_is_escaped_html(saved):
 
     html = story_at(BURSTY, windows, 10)
 
-    assert html.startswith('<section class="ls-story" aria-live="polite"><h3>Window 11: ')
+    assert html.startswith('<section class="ls-story" aria-live="polite"><h2>Window 11: ')
 
 
 def test_the_table_of_changes_has_a_row_per_window_in_which_a_knob_moved(saved):

@@ -56,7 +56,7 @@ def episode_panels(task: TaskSpec, tracks: Sequence[Track]) -> list[AnyPanel]:
         ),
         Panel("Output tokens per second", _lines(tracks, "throughput_tps"), task.windows),
         Panel(
-            f"Requests within their SLO, share over {SMOOTH_WINDOWS} windows",
+            f"SLO met, share of requests over {SMOOTH_WINDOWS} windows",
             {track.agent: _smooth_compliance(track.windows) for track in tracks},
             task.windows,
             top=1.0,

@@ -139,8 +139,9 @@ def _table(panel: AnyPanel) -> str:
         rows = _knob_rows(panel, agents)
         return table(head, rows, caption=f"{panel.title}, every {ROW_WINDOWS} windows")
     rows = []
-    for first in _starts(max((len(line) for line in panel.lines.values()), default=0)):
-        row = [f"{first}-{first + ROW_WINDOWS - 1}"]
+    longest = max((len(line) for line in panel.lines.values()), default=0)
+    for first in _starts(longest):
+        row = [f"{first + 1}-{min(first + ROW_WINDOWS, longest)}"]
         for agent in agents:
             part = [
                 value
@@ -165,7 +166,7 @@ def _knob_rows(panel: KnobPanel, agents: Sequence[str]) -> list[list[str]]:
                 else ["-"]
             )
             cells.append(" / ".join(shown))
-        rows.append([str(first), *cells])
+        rows.append([str(first + 1), *cells])
     return rows
 
 

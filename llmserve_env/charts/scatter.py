@@ -18,13 +18,14 @@ HEIGHT_PX, ROOM, MOST_TICKS, RADIUS_PX = 282, 1.15, 5, 3.4
 BAND: Final = 0.1
 
 
-def scatter(title: str, unit: str, pairs: Sequence[tuple[float, float]]) -> str:
+def scatter(title: str, unit: str, pairs: Sequence[tuple[float, float]], *, words: str = "") -> str:
     """An HTML figure of (measured, simulated) points, with a band of 10 % around the diagonal.
 
     Args:
         title: Above it.
         unit: Of both axes.
         pairs: All above 0; at least one.
+        words: HTML of the same in words, below it.
     """
     root = ElementTree.Element(
         "svg",
@@ -49,7 +50,8 @@ def scatter(title: str, unit: str, pairs: Sequence[tuple[float, float]]) -> str:
         ElementTree.SubElement(root, "circle", place | look)
     picture = ElementTree.tostring(root, encoding="unicode")
     # The title is text of the page, which breaks into lines where it is long.
-    return f'<figure class="scatter"><figcaption>{escape(title)}</figcaption>{picture}</figure>'
+    caption = f"<figcaption>{escape(title)}</figcaption>"
+    return f'<figure class="scatter">{caption}{picture}{words}</figure>'
 
 
 def _axes(root: ElementTree.Element, box: Box, limits: tuple[float, float], unit: str) -> None:

@@ -12,18 +12,19 @@ def table(
     """A table whose first column names the rows; everything is escaped.
 
     Args:
-        head: Titles of the columns.
+        head: Titles of the columns; all empty where the rows say it all.
         rows: As many cells each.
         caption: What the table holds, for screen readers.
         has_prose: Whether cells hold sentences, which may break into lines.
     """
     cells = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    titles = f"<thead><tr>{cells}</tr></thead>" if any(head) else ""
     body = "".join(_row(head, row, has_prose) for row in rows)
     title, css = escape(caption), "prose-cells" if has_prose else "numbers"
     return (
         f'<div class="table-scroll" role="region" tabindex="0" aria-label="{title}">'
         f'<table class="{css}"><caption class="hidden">{title}</caption>'
-        f"<thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"{titles}<tbody>{body}</tbody></table></div>"
     )
 
 

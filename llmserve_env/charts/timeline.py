@@ -20,11 +20,13 @@ from llmserve_env.charts.panel import (
 )
 from llmserve_env.charts.styles import INK
 from llmserve_env.charts.svg import Box, line_element, rectangle, text
+from llmserve_env.charts.tables import folded, table
 from llmserve_env.explanation import BINDING_NAMES, KNOB_NAMES
 from llmserve_env.models import BindingConstraint, ServeAction, ServeObservation
 
 LEFT_PX, LANE_PX, HEAD_PX, GAP_PX, FOOT_PX = 112, 15.0, 28.0, 22.0, 30.0
 BLOCK_INSET_PX, MARK_PX = 2.0, 2.4
+TABLE_TITLE: Final = "What held requests back"
 # Told apart by their lanes as well as by colour.
 LANES: Final[dict[BindingConstraint, tuple[str, str]]] = {
     "compute": ("#D55E00", "f-vermillion"),
@@ -57,8 +59,14 @@ class Timeline:
         return HEAD_PX + GAP_PX + LANE_PX * (len(LANES) + len(self.knobs)) + FOOT_PX
 
 
-def timeline(shown: Timeline, *, cursor: int | None = None) -> str:
-    """The lanes as an HTML figure; `cursor` is the index of a window to point at."""
+def timeline(shown: Timeline, *, cursor: int | None = None, has_table: bool = True) -> str:
+    """The lanes as an HTML figure.
+
+    Args:
+        shown: The episode.
+        cursor: Index of a window to point at.
+        has_table: Whether what held it back stands beside it in words.
+    """
     root = ElementTree.Element(
         "svg",
         {
@@ -75,7 +83,8 @@ def timeline(shown: Timeline, *, cursor: int | None = None) -> str:
         x = axes.x_px(cursor + 0.5)
         line_element(root, (x, HEAD_PX), (x, axes.box.bottom), CURSOR)
     draw_x_axis(root, axes)
-    return f"<figure>{ElementTree.tostring(root, encoding='unicode')}</figure>"
+    words = _table(shown.windows) if has_table else ""
+    return f"<figure>{ElementTree.tostring(root, encoding='unicode')}{words}</figure>"
 
 
 def _binding_lanes(root: ElementTree.Element, shown: Timeline) -> float:
@@ -135,6 +144,20 @@ def _runs(windows: Sequence[ServeObservation], binding: BindingConstraint) -> li
         else:
             runs.append((index, index + 1))
     return runs
+
+
+def _table(windows: Sequence[ServeObservation]) -> str:
+    """The upper lanes as a table, folded: a row a stretch; windows count from 1, as in stories."""
+    stretches = sorted(
+        (first, behind, name)
+        for binding, name in BINDING_NAMES.items()
+        for first, behind in _runs(windows, binding)
+    )
+    rows = [
+        [str(behind) if behind == first + 1 else f"{first + 1}-{behind}", name]
+        for first, behind, name in stretches
+    ]
+    return folded("Table", table(["windows", "held back by"], rows, caption=TABLE_TITLE))
 
 
 def _in_words(shown: Timeline) -> str:

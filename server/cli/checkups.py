@@ -107,7 +107,7 @@ def _health(patient: Patient) -> str:
     body = patient.ask("GET", "/health").json()
     if body["status"] != "healthy":
         raise IllError(f"status must be 'healthy', got {body['status']!r}")
-    return f"up {body['uptime_s']:.0f} s, {body['active_sessions']} sessions"
+    return f"up {body['uptime_s']:.0f} s, sessions: {body['active_sessions']}"
 
 
 def _version(patient: Patient) -> str:

@@ -14,7 +14,7 @@ from grader.grading import scale_of
 from grader.references import shipped_references
 from llmserve_env.tasks import TaskSpec
 from server.cli.contests import Standing
-from simulator.validity import Excursion, fidelity_line, merged
+from simulator.validity import fidelity_line, warning_lines
 
 SHORTEST_AGENT: Final = len("best_constant")
 AGENT_WIDTH: Final = 28  # a longer name goes on in the next line
@@ -54,16 +54,8 @@ def standings_table(
 
 def fidelity_lines(task: TaskSpec, standings: Iterable[Standing]) -> list[str]:
     """How far the numbers may be trusted, and which agent's episodes left what was compared."""
-    lines = [f"Fidelity of {fidelity_line(task.deployment.profile)}."]
-    by_warning: dict[tuple[str, str], list[tuple[str, Excursion]]] = {}
-    for row in standings:
-        for each in row.excursions:
-            by_warning.setdefault((each.quantity, each.compared), []).append((row.agent, each))
-    for found in by_warning.values():
-        (whole,) = merged([[each] for _, each in found])
-        agents = ", ".join(agent for agent, _ in found)
-        lines.append(f"! {agents}: {whole.line}")
-    return lines
+    told = f"Fidelity of {fidelity_line(task.deployment.profile)}."
+    return [told, *warning_lines((row.agent, row.excursions) for row in standings)]
 
 
 def scale_line(task: TaskSpec) -> str:

@@ -12,7 +12,7 @@ from agents.registry import agent_entry
 from llmserve_env.charts.figures import figures
 from llmserve_env.charts.styles import look_of
 from llmserve_env.errors import LLMServeError
-from server.web.form import chosen, traffic_form
+from server.web.form import chosen, message_place, traffic_form
 from server.web.html import AGENTS_NOTE, SCALE_NOTE
 from server.web.race import Race, agent_choices, check_agents, plans_ahead
 from server.web.visit import Shared, Visit, links, status
@@ -53,7 +53,7 @@ def build_compare(shared: Shared, visit: gr.State) -> None:
             with gr.Row():
                 run = gr.Button("Run live", variant="primary", elem_id="compare-run")
                 stop = gr.Button("Stop", elem_id="compare-stop", scale=0, min_width=90)
-    told = gr.HTML(status(_opening_words(shared.opening)), elem_id="compare-status")
+    told = message_place(status(_opening_words(shared.opening)), "compare-status")
     ranked = gr.HTML(shared.opening.ranking(), elem_id="compare-ranking", padding=False)
     gr.HTML(SCALE_NOTE)
     charts = gr.HTML(figures(shared.opening.panels()), elem_id="compare-charts")

@@ -123,7 +123,6 @@ def _verdict(metric: Metric) -> str:
 
 def _compared(comparison: Comparison) -> str:
     title, unit = comparison.title, comparison.unit
-    picture = scatter(title, unit, [(run.measured, run.simulated) for run in comparison.runs])
     rows = [
         [
             run.setting,
@@ -134,7 +133,8 @@ def _compared(comparison: Comparison) -> str:
         for run in comparison.runs
     ]
     head = ["run", f"measured, {unit}", f"simulated, {unit}", "error"]
-    return f"<div>{picture}{folded('Table', table(head, rows, caption=title))}</div>"
+    points = [(run.measured, run.simulated) for run in comparison.runs]
+    return scatter(title, unit, points, words=folded("Table", table(head, rows, caption=title)))
 
 
 def _limits(limits: Sequence[Limit]) -> str:

@@ -29,6 +29,15 @@ QUIET: Final[dict[str, Any]] = {"show_progress": "hidden", "api_visibility": "pr
 TRACE_SUFFIXES: Final = [".csv", ".jsonl", ".json", ".parquet", ".gz", ".zst", ".bz2"]
 
 
+# The place stays while what stands in it is replaced: so it is the place that is announced.
+ANNOUNCED: Final = "element.setAttribute('role', 'status')"
+
+
+def message_place(words: str, elem_id: str) -> gr.HTML:
+    """Where a tab says how things go, announced by screen readers whenever it changes."""
+    return gr.HTML(words, elem_id=elem_id, js_on_load=ANNOUNCED)
+
+
 @dataclass(frozen=True, slots=True)
 class TrafficForm:
     """The inputs, in the order in which `chosen` takes their values."""
@@ -82,7 +91,7 @@ def traffic_form(
     upload = gr.UploadButton(
         "Upload your own trace", file_types=TRACE_SUFFIXES, size="sm", elem_id=f"{name}-trace"
     )
-    told = gr.HTML(elem_id=f"{name}-trace-status")
+    told = message_place("", f"{name}-trace-status")
     task.change(_choices, [task, visit], traffic, **QUIET)
     traffic.change(_rate, traffic, rate, **QUIET)
     upload.upload(partial(_import, shared), [upload, task, visit], [told, traffic, visit], **QUIET)

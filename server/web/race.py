@@ -16,13 +16,14 @@ from agents.tuned_files import constant_for
 from grader.grading import grade_played
 from llmserve_env.charts.episode import AnyPanel, Track, episode_panels
 from llmserve_env.charts.ranking import Head, Ranked, ranking
+from llmserve_env.charts.styles import look_of
 from llmserve_env.episode_file import SavedEpisode
 from llmserve_env.errors import InvalidInputError
 from llmserve_env.models import GradeReport, ServeObservation
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
 from server.web.traffic import catalogue_of
 from simulator.environment import ServingEnvironment
-from simulator.validity import fidelity_line, merged, observed_excursions
+from simulator.validity import fidelity_line, observed_excursions, warning_lines
 
 MOST_AGENTS: Final = 6
 BEST_CONSTANT: Final = "best_constant"
@@ -133,8 +134,10 @@ class Race:
         """HTML of how far the numbers may be trusted; warnings once all is played."""
         lines = [f"Fidelity of {fidelity_line(self.task.deployment.profile)}."]
         if self.lanes and self.is_over:
-            played = [observed_excursions(self.task, lane.windows) for lane in self.lanes]
-            lines += [f"! {each.line}" for each in merged(played)]
+            lines += warning_lines(
+                (look_of(lane.name).label, observed_excursions(self.task, lane.windows))
+                for lane in self.lanes
+            )
         return f'<p class="ls-fidelity">{"<br>".join(map(escape, lines))}</p>'
 
     def _summary(self, lane: Lane) -> EpisodeSummary:

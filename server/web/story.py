@@ -45,8 +45,8 @@ def change_table(task: TaskSpec, windows: Sequence[ServeObservation]) -> str:
 
 def _html(story: WindowStory) -> str:
     return (
-        f'<section class="ls-story" aria-live="polite"><h3>Window {story.window}: held back by '
-        f"{escape(BINDING_NAMES[story.binding])}</h3><p>{escape(story.held_by)}</p>"
+        f'<section class="ls-story" aria-live="polite"><h2>Window {story.window}: held back by '
+        f"{escape(BINDING_NAMES[story.binding])}</h2><p>{escape(story.held_by)}</p>"
         f"{_list('Knobs moved', story.knobs, 'No knob moved.')}"
         f"{_list('What changed', story.effects, 'Little changed.')}</section>"
     )

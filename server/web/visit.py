@@ -85,6 +85,6 @@ def links(
 
 
 def status(message: str, *, is_error: bool = False) -> str:
-    """HTML that screen readers announce."""
-    role, css = ("alert", "status error") if is_error else ("status", "status")
-    return f'<p class="{css}" role="{role}">{escape(message)}</p>'
+    """HTML of a message; where it stands, screen readers announce what changes."""
+    css = "status error" if is_error else "status"
+    return f'<p class="{css}">{escape(message)}</p>'

@@ -15,7 +15,7 @@ from llmserve_env.charts.styles import look_of
 from llmserve_env.errors import LLMServeError
 from llmserve_env.models import KNOBS, TIERS, GradeReport, ServeAction
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
-from server.web.form import chosen, traffic_form
+from server.web.form import chosen, message_place, traffic_form
 from server.web.race import agent_choices, check_agents, plans_ahead
 from server.web.seat import Seat
 from server.web.story import story_of_last
@@ -54,7 +54,7 @@ def build_wheel(shared: Shared, visit: gr.State) -> None:
                 ten = gr.Button(f"Step {JUMP}", min_width=90, elem_id="wheel-ten")
             copy = gr.Button("Set the knobs as the ghost does", size="sm", elem_id="wheel-copy")
         with gr.Column(scale=4, min_width=290):
-            told = gr.HTML(status(WELCOME), elem_id="wheel-status")
+            told = message_place(status(WELCOME), "wheel-status")
             panel = gr.HTML(elem_id="wheel-panel")
             files = gr.HTML(elem_id="wheel-files")
     charts = gr.HTML(elem_id="wheel-charts")

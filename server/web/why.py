@@ -21,6 +21,7 @@ from llmserve_env.models import ServeObservation
 from llmserve_env.tasks import TaskSpec
 from server.body_limit import MAX_UPLOAD_BYTES
 from server.web.episodes import observations_of, parse_episodes
+from server.web.form import message_place
 from server.web.story import change_table, story_at
 from server.web.traffic import label_of, task_of
 from server.web.visit import Shared, Visit, status
@@ -56,7 +57,7 @@ def build_why(shared: Shared, visit: gr.State, tab: gr.Tab) -> None:
             min_width=170,
         )  # fmt: skip
     first = _found(shared, None, _choices(shared, None)[-1][1])
-    told = gr.HTML(status(_summary(first)), elem_id="why-status")
+    told = message_place(status(_summary(first)), "why-status")
     with gr.Row(elem_classes="ls-card"):
         window = gr.Slider(
             1, len(first.windows), value=_worst(first), step=1, label="Window", scale=6,
@@ -210,7 +211,7 @@ def _view(shown: Shown, at: int, *, upto: int | None = None, tables: bool = True
         episode_panels(shown.task, [Track(shown.agent, windows)]), cursor=at - 1, tables=tables
     )
     changes = framed(change_table(shown.task, shown.windows)) if tables else ""
-    lanes_drawn = framed(timeline(lanes, cursor=at - 1))
+    lanes_drawn = framed(timeline(lanes, cursor=at - 1, has_table=tables))
     return f'<div class="ls-two">{lanes_drawn}{story}</div>{changes}{charts}'
 
 
