@@ -3,6 +3,7 @@
     python train.py --task adversarial_multitenant --steps 1000000 --seed 0
     python train.py --task all --name generalist
     python train.py --task bursty_workload --set hidden_units=128 --set gamma=0.9
+    python train.py --task trace:mine:profile=my-gpu --name mine
     python train.py --smoke
 
 A training that was stopped goes on with the same arguments and --resume. TensorBoard, where it is
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import sys
 import time
@@ -27,6 +29,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from llmserve_env.errors import InvalidInputError, LLMServeError
 from llmserve_env.models import MAX_SEED
 from llmserve_env.tasks import shipped_catalogue
+from server.settings import use_folders_of_environment
 
 if TYPE_CHECKING:
     from agents.ppo.card import Card
@@ -79,7 +82,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     task_ids = tuple(task.task_id for task in tasks)
     if arguments.task != "all":
         task_ids = (shipped_catalogue().get(arguments.task).task_id,)
-    name = arguments.name or (GENERALIST if len(task_ids) > 1 else task_ids[0])
+    name = arguments.name or (GENERALIST if len(task_ids) > 1 else _file_name(task_ids[0]))
     folder = arguments.runs / f"{'smoke-' if arguments.smoke else ''}{name}-seed{arguments.seed}"
     return Plan(
         task_ids=task_ids,
@@ -90,6 +93,11 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         command=shlex.join(["python", "train.py", *arguments.given]),
         threads=arguments.threads,
     )
+
+
+def _file_name(task_id: str) -> str:
+    """The id of a task with options, which may hold any character, as a name for files."""
+    return re.sub(r"[^\w.-]+", "_", task_id)
 
 
 def recipe_of(arguments: argparse.Namespace) -> Recipe:
@@ -172,7 +180,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--task", help="a task id, or all for one policy that plays all of them")
+    add("--task", help="a task id, with options if wanted, or all for one policy that plays all")
     add("--steps", type=_count, help=f"windows to learn from, {DEFAULT_STEPS:,} if left out")
     add("--seed", type=_seed, default=0, help="of everything random")
     add("--name", help="of the weights; the task's id, or generalist, if left out")
@@ -224,6 +232,7 @@ def _seed(text: str) -> int:
 def main(argv: Sequence[str]) -> int:
     """The exit status."""
     arguments = parse_arguments(argv)
+    use_folders_of_environment()
     try:
         return run(arguments)
     except (LLMServeError, OSError) as error:  # a full disk, a folder that is not ours

@@ -107,7 +107,8 @@ def train(
     """
     import torch
 
-    from agents.ppo.training import Course, Plan, Training
+    from agents.ppo.course import Course
+    from agents.ppo.training import Plan, Training
 
     torch.set_num_threads(1)
     plan = Plan(

@@ -94,7 +94,8 @@ def clone(tmp_path):
             (tmp_path / path.name).symlink_to(path)
     (tmp_path / "runs").mkdir()
     # What a training that cannot run without torch would have left.
-    (tmp_path / "runs/bursty_workload.npz").symlink_to(ROOT / "weights/bursty_workload.npz")
+    for name in ("bursty_workload", "mine"):
+        (tmp_path / f"runs/{name}.npz").symlink_to(ROOT / "weights/bursty_workload.npz")
     (tmp_path / "my_module.py").write_text(MY_MODULE, encoding="utf-8")
     rows = (
         {"timestamp_s": 0.4 * n, "prompt_tokens": 200 + n % 9, "output_tokens": 60 + n % 7}

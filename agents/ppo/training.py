@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,15 @@ import torch
 
 from agents.ppo.card import Card, write_card
 from agents.ppo.checkpoint import read_checkpoint, write_checkpoint
+from agents.ppo.course import Course, course_of
 from agents.ppo.curve import Board, Row, write_curve
 from agents.ppo.policy import Layers, Policy, encoding_hash, save_policy
 from agents.ppo.recipe import Recipe
 from agents.ppo.trainer import Progress, Trainer
 from agents.ppo.validation import TaskResult, Validation
-from agents.tuned_files import BestConstants, choices_for
 from llmserve_env.encoding import FEATURES
 from llmserve_env.errors import InvalidInputError
-from llmserve_env.models import ServeAction
-from llmserve_env.tasks import TaskSpec, shipped_catalogue
+from llmserve_env.tasks import shipped_catalogue
 
 Results = dict[str, TaskResult]
 
@@ -55,33 +54,6 @@ class Plan:
         return self.folder / "checkpoint.pt"
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """What a training learns on.
-
-    Attributes:
-        tasks: One, or several for one policy that plays them all.
-        constants: The best constant action known for each, which the first policy prefers.
-    """
-
-    tasks: tuple[TaskSpec, ...]
-    constants: tuple[ServeAction, ...]
-
-
-def shipped_course(task_ids: Sequence[str]) -> Course:
-    """Graded tasks, and their best constants.
-
-    Raises:
-        InvalidInputError: If no best constant is known for a task.
-        UnknownTaskError: If a task does not exist.
-    """
-    catalogue, made_by = shipped_catalogue(), "python -m scripts.search_constants"
-    tasks = [catalogue.get(task_id) for task_id in task_ids]
-    known = choices_for(BestConstants, catalogue.environment_version, made_by=made_by)
-    constants = [known.get(task.task_id, made_by=made_by) for task in tasks]
-    return Course(tuple(tasks), tuple(constants))
-
-
 @dataclass(slots=True)
 class _Kept:
     """What a training remembers beside the trainer; owned by Training alone."""
@@ -109,14 +81,14 @@ class Training:
             plan: What is to be trained.
             recipe: How.
             resume: Whether to go on from the checkpoint.
-            course: The plan's tasks, if they are not the graded ones.
+            course: The plan's tasks, if they are not in the catalogue.
 
         Raises:
-            InvalidInputError: If no best constant is known for a task, or the checkpoint is
-                missing or of another training.
+            InvalidInputError: If a task cannot be built, or the checkpoint is missing or of another
+                training.
             UnknownTaskError: If a task does not exist.
         """
-        course = shipped_course(plan.task_ids) if course is None else course
+        course = course_of(plan.task_ids) if course is None else course
         tasks, constants = course.tasks, course.constants
         self.plan, self.recipe, self.rows = plan, recipe, list[Row]()
         self._version, self._kept = shipped_catalogue().environment_version, _Kept()
