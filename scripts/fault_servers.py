@@ -125,9 +125,12 @@ def wrong(played: Sequence[Sequence[float]], rewards: Sequence[float]) -> int:
 
 
 def without_a_disk() -> Iterator[Row]:
-    """No folder can be written to, or /tmp is full."""
+    """No folder can be written to but the shared memory of containers, or /tmp is full."""
     rewards = expected_rewards()
-    for fault, script in (("read-only file system", READ_ONLY), ("disk full (/tmp)", FULL)):
+    for fault, script in (
+        ("read-only file system, but for /dev/shm", READ_ONLY),
+        ("disk full (/tmp)", FULL),
+    ):
         wrapper = ("unshare", "-rm", "sh", "-c", script, "sh")
         with tempfile.TemporaryDirectory() as folder:
             began_s = time.monotonic()

@@ -45,6 +45,8 @@ from server.sessions import SessionStore
 from server.settings import Settings, publish_for_openenv, settings_or_exit, use_folders_of
 from server.settled_heap import settle_heap
 from server.shutdown import close_at_shutdown
+from server.spans import spans_or_exit
+from server.temporary import can_write_temporary_files
 from server.web.downloads import Downloads, download_router
 from server.web.own_traces import OwnTraces
 from server.web.page import TAB_NAME, PageBuilder
@@ -69,6 +71,7 @@ GRADES_AT_ONCE = 2
 def create_app(settings: Settings) -> FastAPI:
     """The application, its kernel compiled and every route in place."""
     configure_logs(settings)
+    settings = without_page_where_nothing_can_be_written(settings)
     use_folders_of(settings)
     logger.info("Loading the engine; the first start compiles it, which takes up to a minute")
     warm_up()
@@ -121,11 +124,29 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(download_router(downloads))
     app.mount(ASSETS_PATH, docs_assets())
     register_error_handlers(app, retry_after_s=store.retry_after_s)
-    add_middleware(app, settings, live, rpc_sessions)
+    _add_layers(app, settings, live, rpc_sessions)
     settle_heap(app)
     if real is not None:
         close_at_shutdown(app, real.close)
     return app
+
+
+def without_page_where_nothing_can_be_written(settings: Settings) -> Settings:
+    """The settings; without the page, which Gradio makes a folder for, if none can be made."""
+    if not settings.web_interface or can_write_temporary_files():
+        return settings
+    logger.warning("No temporary folder can be written to: the page at /web is left out")
+    return settings.model_copy(update={"web_interface": False})
+
+
+def _add_layers(
+    app: FastAPI, settings: Settings, live: LiveSockets, rpc_sessions: RpcSessions
+) -> None:
+    """Put the middleware around the application, which makes spans if anybody wants them."""
+    spans = spans_or_exit(settings)
+    add_middleware(app, settings, live, rpc_sessions, None if spans is None else spans.span)
+    if spans is not None:
+        close_at_shutdown(app, spans.close)
 
 
 def _include_first(app: FastAPI, router: APIRouter) -> None:

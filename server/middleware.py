@@ -15,12 +15,25 @@ from server.observe import REQUEST_ID_HEADER, Observe
 from server.rate_limits import RateLimits
 from server.settings import Settings
 from server.socket_guard import SocketGuard
+from server.spans import Span
 
 
 def add_middleware(
-    app: FastAPI, settings: Settings, live: LiveSockets, rpc_sessions: RpcSessions
+    app: FastAPI,
+    settings: Settings,
+    live: LiveSockets,
+    rpc_sessions: RpcSessions,
+    span: Span | None,
 ) -> None:
-    """Put them around the application; the last one added is the first one passed."""
+    """Put them around the application; the last one added is the first one passed.
+
+    Args:
+        app: The application.
+        settings: Of the server.
+        live: Its open sockets.
+        rpc_sessions: Sessions of OpenEnv's /mcp.
+        span: Makes spans of requests and steps, if anybody wants them.
+    """
     rates = RateLimits(settings)
     app.add_middleware(
         SocketGuard,
@@ -28,6 +41,7 @@ def add_middleware(
         live=live,
         rates=rates,
         rpc_sessions=rpc_sessions,
+        span=span,
     )
     app.add_middleware(McpLimits, rates=rates, sessions=rpc_sessions)
     app.add_middleware(
@@ -44,6 +58,6 @@ def add_middleware(
             allow_headers=["Authorization", "Content-Type", SESSION_HEADER, REQUEST_ID_HEADER],
             expose_headers=[SESSION_HEADER, REQUEST_ID_HEADER, "Retry-After"],
         )
-    app.add_middleware(Observe)
+    app.add_middleware(Observe, span=span)
     if settings.proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.proxies))

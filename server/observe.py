@@ -14,9 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.client_address import client_of
 from server.errors import answer_error
-from server.logs import REQUESTS_LOGGER, Played, request_id_of
+from server.logs import REQUESTS_LOGGER, SHOWN_ID_CHARACTERS, Played, request_id_of
 from server.metrics import REQUEST_SECONDS, REQUESTS
 from server.refusals import ShuttingDownError
+from server.spans import Span
 
 logger = logging.getLogger(REQUESTS_LOGGER)
 
@@ -28,13 +29,14 @@ MOUNTED: Final = ("/web", "/docs-assets")
 # Asked every few seconds by whoever watches the server.
 PROBES: Final = frozenset({"/health", "/metrics"})
 NO_ANSWER: Final = 499
+SESSIONS_PATH: Final = "/sessions/"
 
 
 class Observe:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, *, span: Span | None = None) -> None:
+        self._app, self._span = app, span
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection and write down what became of it."""
@@ -64,17 +66,27 @@ class Observe:
             if status == NO_ANSWER:
                 await answer_error(ShuttingDownError())(scope, receive, send_with_id)
         finally:
-            _write_down(scope, status, time.perf_counter() - began_s)
+            self._write_down(scope, status, time.perf_counter() - began_s)
+
+    def _write_down(self, scope: Scope, status: int, seconds: float) -> None:
+        route = route_of(scope)
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        REQUESTS.labels(route, method, status).inc()
+        REQUEST_SECONDS.labels(route).observe(seconds)
+        level = logging.DEBUG if route in PROBES else logging.INFO
+        is_logged = logger.isEnabledFor(level)
+        if not is_logged and self._span is None:
+            return
+        fields = _fields(scope, status, seconds)
+        if is_logged:
+            logger.log(level, "%s %s", method, _shown_path(scope), extra={"fields": fields})
+        if self._span is not None and route not in PROBES:
+            # Without the path: it may name one, too.
+            named = {"request_id": request_id_of.get(), "method": method, "route": route}
+            self._span(f"{method} {route}", seconds, fields | named, _parent(scope))
 
 
-def _write_down(scope: Scope, status: int, seconds: float) -> None:
-    route = route_of(scope)
-    method = scope["method"] if scope["method"] in METHODS else "other"
-    REQUESTS.labels(route, method, status).inc()
-    REQUEST_SECONDS.labels(route).observe(seconds)
-    level = logging.DEBUG if route in PROBES else logging.INFO
-    if not logger.isEnabledFor(level):
-        return
+def _fields(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "client": client_of(scope),
         "status": status,
@@ -83,8 +95,7 @@ def _write_down(scope: Scope, status: int, seconds: float) -> None:
     played = scope.get("state", {}).get("played")
     if isinstance(played, Played):
         fields |= played.fields()
-    # Without the query: it may name a session.
-    logger.log(level, "%s %s", method, scope["path"], extra={"fields": fields})
+    return fields
 
 
 def route_of(scope: Scope) -> str:
@@ -94,6 +105,21 @@ def route_of(scope: Scope) -> str:
         return path
     mounted = (prefix for prefix in MOUNTED if scope["path"].startswith(prefix))
     return next(mounted, "other")
+
+
+def _shown_path(scope: Scope) -> str:
+    """Without the query, and with the beginning of a session's id alone: it is a key."""
+    path: str = scope["path"]
+    if not path.startswith(SESSIONS_PATH):
+        return path
+    return path[: len(SESSIONS_PATH) + SHOWN_ID_CHARACTERS]
+
+
+def _parent(scope: Scope) -> str | None:
+    headers = scope["headers"]
+    return next(
+        (value.decode("latin-1") for name, value in headers if name == b"traceparent"), None
+    )
 
 
 def _request_id(scope: Scope) -> str:

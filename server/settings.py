@@ -24,6 +24,7 @@ UNPREFIXED = {
     "OPENAI_API_KEY": "openai_api_key",
     "OPENAI_BASE_URL": "openai_base_url",
     "SPACE_ID": "space_id",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "otel_endpoint",
 }
 WRONG_SETTINGS = 2  # exit status
 SECRETS = {"openai_api_key", "token"}
@@ -69,6 +70,10 @@ class Settings(LimitSettings):
     )
     openai_max_tokens: int = Field(
         default=500_000, ge=0, le=100_000_000, description="The same in tokens, in and out."
+    )
+    otel_endpoint: OptionalUrl = Field(
+        default=None,
+        description="A collector of OpenTelemetry, such as http://127.0.0.1:4318; wants `otel`.",
     )
 
     @classmethod

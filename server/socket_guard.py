@@ -19,6 +19,7 @@ from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmserve_env.errors import InvalidInputError, LLMServeError, PayloadTooLargeError
+from llmserve_env.models import ServeObservation
 from server.client_address import client_of
 from server.errors import answer_error, error_content
 from server.gate import path_of
@@ -29,6 +30,7 @@ from server.metrics import ERRORS, MESSAGES
 from server.openenv_adapter import Exchange, exchange_of_socket
 from server.rate_limits import RateLimits
 from server.refusals import TooManySessionsError
+from server.spans import Span
 from server.wire import McpMessage, parse_message
 
 logger = logging.getLogger(REQUESTS_LOGGER)
@@ -49,8 +51,9 @@ class SocketGuard:
         live: LiveSockets,
         rates: RateLimits,
         rpc_sessions: RpcSessions,
+        span: Span | None = None,
     ) -> None:
-        self._app, self._limit_bytes = app, limit_bytes
+        self._app, self._limit_bytes, self._span = app, limit_bytes, span
         self._live, self._rates, self._rpc_sessions = live, rates, rpc_sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +94,10 @@ class SocketGuard:
         exchange_of_socket.set(exchange)
 
         async def send(message: Message) -> None:
+            if self._span is not None and exchange.observation is not None:
+                played = _played(exchange.observation) | {"client": client}
+                took_s = time.monotonic() - socket.last_used_s
+                self._span(f"WS {SOCKET_PATH}", took_s, played)
             await self._send(socket, _with_code(message, exchange))
 
         await self._app(scope, lambda: self._next_good_message(receive, socket, client), send)
@@ -182,7 +189,10 @@ def _with_code(message: Message, exchange: Exchange) -> Message:
     if exchange.observation is not None:
         observation, exchange.observation = exchange.observation, None
         if logger.isEnabledFor(logging.DEBUG):
-            request_id = request_id_of.get() or ""  # a socket's session has no other name
-            fields = Played.of(request_id, observation).fields()
-            logger.debug("WS %s", SOCKET_PATH, extra={"fields": fields})
+            logger.debug("WS %s", SOCKET_PATH, extra={"fields": _played(observation)})
     return message
+
+
+def _played(observation: ServeObservation) -> dict[str, Any]:
+    request_id = request_id_of.get() or ""  # a socket's session has no other name
+    return Played.of(request_id, observation).fields() | {"request_id": request_id}
