@@ -69,10 +69,17 @@ def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
 
 def _fuzz(result: Mapping[str, Any]) -> str:
     rows: list[tuple[object, ...]] = [
-        (where, tally["sent"], tally["failed"], tally["hangs"], f"{tally['slowest_s']:.2f}")
+        (
+            where,
+            tally["sent"],
+            tally["failed"],
+            tally["hangs"],
+            tally.get("late", 0),
+            f"{tally['slowest_s']:.2f}",
+        )
         for where, tally in (("HTTP", result["http"]), ("/ws", result["ws"]))
     ]
-    head = ("over", "sent", "failed", "hangs", "slowest answer, s")
+    head = ("over", "sent", "failed", "hangs", "late", "slowest answer, s")
     answers = {where: result[where]["answers"] for where in ("http", "ws")}
     told = "\n".join(
         f"- {where}: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
@@ -80,7 +87,8 @@ def _fuzz(result: Mapping[str, Any]) -> str:
     )
     seeds = ", ".join(map(str, result["seeds"]))
     tracebacks = f"Seeds {seeds}. Tracebacks in the log: {result['tracebacks']}."
-    return f"{_table(head, rows)}\nAnswers:\n\n{told}\n\n{tracebacks}\n"
+    late = "Late: more than 10 s, on a machine whose CPUs others use."
+    return f"{_table(head, rows)}\n{late}\n\nAnswers:\n\n{told}\n\n{tracebacks}\n"
 
 
 def _soak(result: Mapping[str, Any]) -> str:
