@@ -92,6 +92,7 @@ STEPS: Final = (
     Step("openai", "language models, by the client", _tests("needs_openai", "openai"), 10, ("uv",)),
     Step("trl", "GRPO's environment", _tests("needs_trl", "trl"), 30, ("uv",)),
     Step("ray", "a cluster whose nodes are killed", _tests("needs_ray", "ray"), 20, ("uv",)),
+    Step("otel", "spans, as a collector gets them", _tests("needs_otel", "otel"), 10, ("uv",)),
     Step("vllm", "a real vLLM on the CPU", _tests("needs_vllm"), 60, ("uv",)),
     Step("traces", "the public traces", _tests("needs_traces"), 20, ("uv",), folder=TRACES),
     Step(
@@ -136,6 +137,27 @@ STEPS: Final = (
         "health", "/health while others work", _python("-m", "scripts.measure_health"), 10, ("uv",)
     ),
     Step(
+        "faults",
+        "full and read-only disks, kill -9, clocks that jump",
+        _python("-m", "scripts.try_faults", extras=["train"]),
+        40,
+        ("uv", "unshare"),
+    ),
+    Step(
+        "upgrade",
+        "a server is replaced under load",
+        _python("-m", "scripts.try_upgrade"),
+        10,
+        ("uv",),
+    ),
+    Step(
+        "wheel",
+        "the wheel, used in an environment of its own",
+        _python("-m", "scripts.verify_wheel"),
+        20,
+        ("uv", "git"),
+    ),
+    Step(
         "openenv_runtime",
         "OpenEnv's runtime checks",
         _python("scripts/validate_openenv_runtime.py"),
@@ -154,7 +176,7 @@ STEPS: Final = (
         "the image, built and tried without an engine",
         ("scripts/verify_dockerfile.sh",),
         40,
-        ("buildah", "crun", "debootstrap"),
+        ("buildah", "runc", "debootstrap"),
         needs_root=True,
     ),
 )
