@@ -42,11 +42,16 @@ from server.openenv_adapter import (
 from server.play_routes import play_router
 from server.profile_routes import profile_router
 from server.sessions import SessionStore
-from server.settings import Settings, publish_for_openenv, settings_or_exit, use_folders_of
+from server.settings import (
+    Settings,
+    publish_for_openenv,
+    settings_or_exit,
+    use_folders_of,
+    without_page_where_nothing_can_be_written,
+)
 from server.settled_heap import settle_heap
 from server.shutdown import close_at_shutdown
 from server.spans import spans_or_exit
-from server.temporary import can_write_temporary_files
 from server.web.downloads import Downloads, download_router
 from server.web.own_traces import OwnTraces
 from server.web.page import TAB_NAME, PageBuilder
@@ -129,14 +134,6 @@ def create_app(settings: Settings) -> FastAPI:
     if real is not None:
         close_at_shutdown(app, real.close)
     return app
-
-
-def without_page_where_nothing_can_be_written(settings: Settings) -> Settings:
-    """The settings; without the page, which Gradio makes a folder for, if none can be made."""
-    if not settings.web_interface or can_write_temporary_files():
-        return settings
-    logger.warning("No temporary folder can be written to: the page at /web is left out")
-    return settings.model_copy(update={"web_interface": False})
 
 
 def _add_layers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -15,7 +16,10 @@ from agents.llm_settings import DEFAULT_MODEL
 from llmserve_env.traces import use_traces_folder
 from server.limit_settings import LimitSettings
 from server.real_settings import OptionalName, OptionalUrl
+from server.temporary import can_write_temporary_files
 from simulator.profile_files import use_profiles_folder
+
+logger = logging.getLogger("uvicorn.error")
 
 PREFIX = "LLMSERVE_"
 UNPREFIXED = {
@@ -127,6 +131,14 @@ def use_folders_of_environment() -> None:
 
 def _folder(path: str | None) -> Path | None:
     return Path(path) if path else None
+
+
+def without_page_where_nothing_can_be_written(settings: Settings) -> Settings:
+    """The settings; without the page, which Gradio makes a folder for, if none can be made."""
+    if not settings.web_interface or can_write_temporary_files():
+        return settings
+    logger.warning("No temporary folder can be written to: the page at /web is left out")
+    return settings.model_copy(update={"web_interface": False})
 
 
 def publish_for_openenv(settings: Settings) -> None:

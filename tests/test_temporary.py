@@ -3,8 +3,7 @@ import tempfile
 
 import pytest
 
-from server.app import without_page_where_nothing_can_be_written
-from server.settings import Settings
+from server.settings import Settings, without_page_where_nothing_can_be_written
 from server.temporary import can_write_temporary_files, name_temporary_folder
 
 
