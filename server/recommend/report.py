@@ -121,8 +121,10 @@ def _span(interval: dict[str, Any], unit: str) -> str:
 def _commands(document: dict[str, Any]) -> str:
     commands = escape("\n".join(document["vllm_serve"]).replace(" --", " \\\n    --"))
     remarks = "".join(f"<li>{escape(note)}</li>" for note in document["vllm_notes"])
+    holds = document["constant"]["holds_earlier"]
+    title = "To start it" if holds else "To start the nearest, which misses the objectives"
     return (
-        f"<h2>To start it</h2><pre>{commands}</pre>"
+        f"<h2>{title}</h2><pre>{commands}</pre>"
         f"<ul>{remarks}</ul>"
         "<p>As an agent: <code>llmserve autopilot --policy policy:policy.json</code> or "
         "<code>evaluate.py --agent policy:policy.json</code>.</p>"

@@ -9,7 +9,7 @@ from llmserve_env.charts.tables import table
 from server.recommend.verdict import KNOB_WORDS, milliseconds, setting_words
 
 HARDWARE: Final = {
-    "slow": "12 % slower than the tables",
+    "slow": "12 % slower",
     "tables": "as the tables",
     "fast": "12 % faster",
 }
@@ -25,7 +25,7 @@ def alternatives_table(document: dict[str, Any]) -> str:
     best = document["constant"]
     rows = [["(the best setting)", setting_words(best["setting"]), *_reached(best), "-"]]
     for row in document["alternatives"]:
-        held = f"{KNOB_WORDS[row['knob']]} {_value(row['value'])}"
+        held = f"{KNOB_WORDS[row['knob']]} {_value(row['knob'], row['value'])}"
         rows.append([held, setting_words(row["setting"]), *_reached(row), _more(row["saving"])])
     head = ["held", "then best", "p99 TTFT", "p99 ITL", "holds", "price"]
     return table(head, rows, caption="What each knob is worth", has_prose=True)
@@ -35,7 +35,7 @@ def knobs_table(document: dict[str, Any]) -> str:
     """Every knob: its value, how it changes, and what a change costs."""
     setting = document["constant"]["setting"]
     rows = [
-        [KNOB_WORDS[knob], _value(setting[knob]), label, COSTS[label]]
+        [KNOB_WORDS[knob], _value(knob, setting[knob]), label, COSTS[label]]
         for knob, label in document["knobs"].items()
     ]
     return table(
@@ -135,7 +135,7 @@ def _more(saving: dict[str, Any]) -> str:
     return "-" if saving["value"] is None else percent(-saving["value"])
 
 
-def _value(value: object) -> str:
+def _value(knob: str, value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.0%}" if knob == "kv_budget_fraction" else str(value)

@@ -49,7 +49,7 @@ def setting_words(setting: dict[str, Any]) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """A latency as people read it."""
+    """A latency as people read it; never, if more than a hundredth got no token."""
     if value is None:
         return "never"
     return f"{value / 1000:,.2f} s" if value >= 10_000 else f"{value:,.0f} ms"
