@@ -130,7 +130,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         LLMServeError: If an agent, a task or a seed does not exist.
     """
-    task_ids = task_ids_of(arguments.tasks)
+    on = "" if arguments.profile is None else f":profile={arguments.profile}"
+    task_ids = [task_id + on for task_id in task_ids_of(arguments.tasks)]
     bars = bars_of(arguments.fail_under, task_ids)
     seeds = split_seeds(arguments.split, arguments.episodes, start=arguments.seed)
     shown = list(dict.fromkeys([*arguments.agents, *arguments.baselines]))
@@ -261,6 +262,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="name, module:Class, constant:{JSON}, llm:MODEL",
     )
     add("--task", default="all", help="task ids, all that are graded, or variants")
+    add("--profile", help="another GPU profile than the tasks' own; llmserve profiles lists them")
     add("--episodes", type=_count, default=20, help="seeds per task")
     add("--seed", type=int, default=0, help="index of the first seed within the split")
     add("--split", choices=SPLITS, default="test")

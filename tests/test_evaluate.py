@@ -79,6 +79,7 @@ def test_the_bar_is_for_the_agents_and_not_for_the_baselines():
         (["--agent", "aimd", "--task", "no_such_task"], "unknown task_id 'no_such_task'"),
         (["--agent", "aimd", "--seed", "-1"], "got 20 from -1 on"),
         (["--agent", "aimd", "--baselines", "someone"], "unknown agent 'someone'"),
+        (["--agent", "aimd", "--profile", "tpu"], "unknown profile 'tpu'"),
         (["--agent", 'constant:{"batch_cap": 0}'], "batch_cap"),
         (["--agent", "constant:{"], "no JSON"),
     ],
@@ -153,6 +154,20 @@ def test_groups_of_tasks_stand_for_their_members(monkeypatch):
     assert tasks[0] == "static_azure_conv"
     assert tasks[-1] == "bursty_workload"
     assert len(tasks) == 7
+
+
+def test_a_profile_is_that_of_every_task(monkeypatch):
+    asked = []
+    monkeypatch.setattr(evaluate, "play", lambda jobs, **_: asked.extend(jobs) or [])
+    monkeypatch.setattr(evaluate, "summarise", lambda *_: [])
+
+    evaluate.main(["--agent", "aimd", "--task", "all", "--profile", "h100-llama3-8b", *QUICK[2:]])
+
+    assert {job.task_id for job in asked} == {
+        "static_workload:profile=h100-llama3-8b",
+        "bursty_workload:profile=h100-llama3-8b",
+        "adversarial_multitenant:profile=h100-llama3-8b",
+    }
 
 
 def test_a_bar_for_scores_needs_tasks_that_have_scores(capsys):
