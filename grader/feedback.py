@@ -90,17 +90,17 @@ def _losses(own: Tally, best: Tally) -> str:
     if not ranked:
         return ""
     listed = " and ".join(
-        f"{term} ({TERM_WORDS[term]}), {-difference:.3f}"
+        f"{term} ({TERM_WORDS[term]}, {-difference:.3f} per window)"
         for difference, term in ranked[:MOST_LOSSES]
     )
-    return f"Against it, most was lost in {listed} per window."
+    return f"Against it, most was lost in {listed}."
 
 
 def _gains(own: Tally, best: Tally) -> str:
     difference, term = _differences(own, best)[-1]
     if difference <= NEGLIGIBLE:
         return ""
-    return f"Most was won in {term} ({TERM_WORDS[term]}): {difference:.3f} per window."
+    return f"Most was won in {term} ({TERM_WORDS[term]}, {difference:.3f} per window)."
 
 
 def _differences(own: Tally, best: Tally) -> list[tuple[float, str]]:

@@ -49,9 +49,9 @@ def test_the_terms_that_lost_and_won_most_are_named():
     text = said([CALM], own, best)
 
     assert "is 0.460, 0.040 below the best constant setting on this traffic (0.500)" in text
-    assert "most was lost in throughput (tokens served in time), 0.100 and memory" in text
+    assert "lost in throughput (tokens served in time, 0.100 per window) and memory" in text
     assert "drop" not in text
-    assert "Most was won in cost (money saved): 0.100 per window." in text
+    assert "Most was won in cost (money saved, 0.100 per window)." in text
 
 
 def test_missed_objectives_are_counted_with_what_held_requests_back():
