@@ -38,7 +38,6 @@ from llmserve_env.tasks import TaskSpec, shipped_catalogue
 from server.baseline_inference import DEFAULT_URL, HttpEpisodes, http_episodes
 from server.baselines import DEFAULT_SEED
 from server.llm_command import add_llm_options, llm_settings, opened_chat
-from server.settings import use_folders_of_environment
 from simulator.environment import ServingEnvironment
 
 ENVIRONMENT: Final = "llmserve_env"
@@ -246,7 +245,6 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """The exit status."""
     arguments = parse_arguments(argv)
-    use_folders_of_environment()
     try:
         if arguments.dry_run:
             print(dry_run(tasks_of(arguments), arguments.seed, llm_settings(arguments)), end="")

@@ -199,4 +199,5 @@ def _show(
         told = ", ".join(f"{name} {value:g}" for name, value in played.account.items())
         shown.print(Text(f"Took: {told}"))
     if saved is not None:
-        shown.print(Text(f"Saved to {saved}; llmserve grade {saved}"), soft_wrap=True)
+        hint = "" if report is None else f"; llmserve grade {saved}"
+        shown.print(Text(f"Saved to {saved}{hint}"), soft_wrap=True)
