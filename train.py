@@ -17,6 +17,7 @@ import json
 import re
 import shlex
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -229,10 +230,17 @@ def _seed(text: str) -> int:
     return value
 
 
+def _tell_what_nobody_waits_for(failed: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread hands an OSError to the training, which tells it once."""
+    if not isinstance(failed.exc_value, OSError):
+        threading.__excepthook__(failed)
+
+
 def main(argv: Sequence[str]) -> int:
     """The exit status."""
     arguments = parse_arguments(argv)
     use_folders_of_environment()
+    threading.excepthook = _tell_what_nobody_waits_for
     try:
         return run(arguments)
     except (LLMServeError, OSError) as error:  # a full disk, a folder that is not ours
