@@ -35,7 +35,10 @@ STEP_SECONDS: Final = Histogram(
     buckets=STEP_SECONDS_BUCKETS,
 )
 GRADES: Final = Histogram(
-    "llmserve_grade_score", "Scores of finished episodes.", ["task"], buckets=SCORES
+    "llmserve_grade_score",
+    "Scores of finished episodes whose grade was asked for.",
+    ["task"],
+    buckets=SCORES,
 )
 REQUESTS: Final = Counter(
     "llmserve_http_requests_total", "Requests over HTTP.", ["route", "method", "status"]

@@ -86,10 +86,17 @@ def wire_observation(observation: ServeObservation) -> WireObservation:
 
 @dataclass(slots=True)
 class Exchange:
-    """What the environment behind one socket raised or observed last, until it is answered."""
+    """What the environment behind one socket raised or observed last, until it is answered.
+
+    Attributes:
+        error: Of ours.
+        observation: Of the window that was played, or of the start.
+        serving: That environment, once it has played a window.
+    """
 
     error: LLMServeError | None = None
     observation: ServeObservation | None = None
+    serving: OpenEnvServing | None = None
 
 
 # OpenEnv's /ws answers every exception with the same code; through this the socket guard, which
@@ -185,7 +192,10 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
         timeout_s: float | None = None,  # noqa: ARG002  as in step
         **_: Any,
     ) -> WireObservation:
-        """`step` on the event loop, where a simulated window costs less than a thread would."""
+        """`step` on the event loop, where a simulated window costs less than a thread would.
+
+        Behind a socket nobody reads the rubric, and the grade is made when it is asked for.
+        """
         try:
             async with self._seat.lock:
                 if self._environment.takes_time:
@@ -195,11 +205,29 @@ class OpenEnvServing(SplitTasks, Environment[WireAction, WireObservation, WireSt
         except LLMServeError as error:
             _remember(error)
             raise
-        if observation.done:  # grading takes milliseconds
+        exchange = exchange_of_socket.get()
+        if exchange is not None:
+            exchange.serving = self
+        elif observation.done:  # grading takes milliseconds
             await asyncio.to_thread(self._apply_rubric, action, observation)
         else:
             self._apply_rubric(action, observation)
         return observation
+
+    def step_at_once(self, action: WireAction) -> WireObservation | None:
+        """`step_async` behind a socket where there is nothing to wait for; None, unplayed, if so.
+
+        A window of a real server takes its time, and a call of a tool may be under way.
+        """
+        if self._environment.takes_time or self._seat.lock.locked():
+            return None
+        return self._play(action)
+
+    async def prepare_state(self) -> None:
+        """Make the grade that `state` tells of a finished episode, in a thread: it takes 20 ms."""
+        if self._environment.is_finished and self._environment.is_graded:
+            async with self._seat.lock:
+                await asyncio.to_thread(self._environment.grade)
 
     @property
     def state(self) -> WireState:

@@ -2,7 +2,8 @@
 
 OpenEnv's handler drops unknown reset fields, accepts NaN and negative seeds, and closes the socket
 on a message that is not an object. Here such a message is answered with an error, never reaches
-OpenEnv, and the socket lives on.
+OpenEnv, and the socket lives on. A step that needs no thread is answered here as well, with what
+OpenEnv would answer.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from openenv.core.env_server.serialization import serialize_observation
+from openenv.core.env_server.types import WSObservationResponse
 from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,11 +36,12 @@ from server.openenv_adapter import Exchange, exchange_of_socket
 from server.rate_limits import RateLimits
 from server.refusals import TooManySessionsError
 from server.spans import Span
-from server.wire import McpMessage, parse_message
+from server.wire import BareMessage, McpMessage, SocketRequest, StepMessage, parse_message
 
 logger = logging.getLogger(REQUESTS_LOGGER)
 
 SOCKET_PATH: Final = "/ws"
+HANDED_ON_EVERY_S: Final = 0.5
 # Of JSON-RPC: the server's own errors begin here.
 SERVER_ERROR: Final = -32_000
 
@@ -93,6 +99,8 @@ class SocketGuard:
         exchange = Exchange()
         exchange_of_socket.set(exchange)
 
+        handed_on = _HandedOn()
+
         async def send(message: Message) -> None:
             if self._span is not None and exchange.observation is not None:
                 played = _played(exchange.observation) | {"client": client}
@@ -100,7 +108,18 @@ class SocketGuard:
                 self._span(f"WS {SOCKET_PATH}", took_s, played)
             await self._send(socket, _with_code(message, exchange))
 
-        await self._app(scope, lambda: self._next_good_message(receive, socket, client), send)
+        async def next_for_openenv() -> Message:
+            while True:
+                message, read = await self._next_good_message(receive, socket, client)
+                if isinstance(read, BareMessage) and read.type == "state" and exchange.serving:
+                    await exchange.serving.prepare_state()
+                answer = None if handed_on.is_due(socket) else _answer_at_once(read, exchange)
+                if answer is None:
+                    handed_on.at_s = socket.last_used_s
+                    return message
+                await send(answer)
+
+        await self._app(scope, next_for_openenv, send)
 
     async def _send(self, socket: LiveSocket, message: Message) -> None:
         await socket.answer(message)
@@ -126,20 +145,21 @@ class SocketGuard:
 
     async def _next_good_message(
         self, receive: Receive, socket: LiveSocket, client: str
-    ) -> Message:
+    ) -> tuple[Message, SocketRequest | None]:
+        """The next message that may be answered, and what it says."""
         while True:
             message = await socket.next(receive)
             if message["type"] != "websocket.receive":
-                return message
+                return message, None
             self._live.touch(socket)
             try:
-                self._check(message.get("text"), client)
+                read = self._checked(message.get("text"), client)
             except LLMServeError as error:
                 await self._send(socket, {"type": "websocket.send", "text": error_text(error)})
             else:
-                return message
+                return message, read
 
-    def _check(self, text: str | None, client: str) -> None:
+    def _checked(self, text: str | None, client: str) -> SocketRequest:
         if text is None:
             raise InvalidInputError("send text frames holding JSON, not binary frames")
         if len(text) > self._limit_bytes:
@@ -150,6 +170,35 @@ class SocketGuard:
         else:
             self._rates.check(client, "reset" if read.type == "reset" else "step")
         _messages(read.type).inc()
+        return read
+
+
+@dataclass(slots=True)
+class _HandedOn:
+    """When OpenEnv last saw a message of a socket, which it takes for the session's last use."""
+
+    at_s: float = -math.inf
+
+    def is_due(self, socket: LiveSocket) -> bool:
+        """Whether it has to see this one."""
+        return socket.last_used_s - self.at_s > HANDED_ON_EVERY_S
+
+
+def _answer_at_once(read: SocketRequest | None, exchange: Exchange) -> Message | None:
+    """What OpenEnv would answer to a step that needs no thread; None for everything else.
+
+    Its own way there takes as long as the window itself.
+    """
+    if not isinstance(read, StepMessage) or exchange.serving is None:
+        return None
+    try:
+        observation = exchange.serving.step_at_once(read.data)
+    except LLMServeError as error:
+        return {"type": "websocket.send", "text": error_text(error)}
+    if observation is None:
+        return None
+    response = WSObservationResponse(data=serialize_observation(observation))
+    return {"type": "websocket.send", "text": response.model_dump_json()}
 
 
 @cache

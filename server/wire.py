@@ -106,9 +106,8 @@ class McpMessage(_Closed):
     data: dict[str, Any]
 
 
-SocketMessage = TypeAdapter[ResetMessage | StepMessage | BareMessage | McpMessage](
-    Annotated[ResetMessage | StepMessage | BareMessage | McpMessage, Field(discriminator="type")]
-)
+SocketRequest = ResetMessage | StepMessage | BareMessage | McpMessage
+SocketMessage = TypeAdapter[SocketRequest](Annotated[SocketRequest, Field(discriminator="type")])
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -125,7 +124,7 @@ def parse_body(model: type[Body], raw: bytes) -> Body:
         raise InvalidFieldsError(error) from error
 
 
-def parse_message(text: str) -> ResetMessage | StepMessage | BareMessage | McpMessage:
+def parse_message(text: str) -> SocketRequest:
     """One message of the socket /ws.
 
     Raises:

@@ -38,7 +38,7 @@ def test_the_rubric_is_nothing_until_the_end_and_then_the_grade(serving):
     assert serving.state.grade.raw_score == pytest.approx(sum(rewards) / 200)
 
 
-def test_the_last_step_over_a_socket_ends_with_the_grade(serving):
+def test_the_last_step_that_is_awaited_ends_with_the_grade(serving):
     async def episode():
         for _ in range(200):
             observation = await serving.step_async(ACTION)

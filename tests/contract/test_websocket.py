@@ -5,6 +5,8 @@ import json
 import pytest
 from websockets.sync.client import connect
 
+from grader.grading import grade_played
+from simulator.environment import ServingEnvironment
 from tests.live_server import ACTION
 
 
@@ -137,3 +139,20 @@ def test_a_close_message_ends_the_socket(socket):
     socket.send(json.dumps({"type": "close"}))
 
     assert list(socket) == []
+
+
+def test_a_whole_episode_at_full_speed_is_the_one_that_is_played_in_process(socket):
+    environment = ServingEnvironment()
+    environment.reset(task_id="static_workload", seed=42)
+    reset(socket)
+
+    told = [ask(socket, {"type": "step", "data": ACTION})["data"] for _ in range(200)]
+    over = ask(socket, {"type": "step", "data": ACTION})
+    state = ask(socket, {"type": "state"})["data"]
+
+    for each in told:
+        played = environment.step(ACTION).model_dump(mode="json", exclude={"reward", "done"})
+        assert each["observation"] == played
+    assert [each["done"] for each in told] == [False] * 199 + [True]
+    assert over["data"]["code"] == "EPISODE_DONE"
+    assert state["grade"]["score"] == grade_played(environment).score
