@@ -29,7 +29,7 @@ bookworm stands in for `python:3.11-slim`, whose size differs a little.
   and imports a trace there.
 
 {trials}
-SIGTERM ends the server with status 0 where it is process 1, as here.
+SIGTERM ends the server with status 0.
 
 ## Layers
 

@@ -32,7 +32,6 @@ PAGE: Final = ROOT / "docs" / "image.md"
 MOST_BYTES: Final = 1.2e9
 START_LIMIT_S: Final = 30.0  # on a machine that is free: without waiting for a CPU
 LONGEST_S: Final = 900.0
-GOOD_ENDS: Final = (0, 143)  # uvicorn ends itself by SIGTERM, which process 1 survives
 PATHS: Final = ("/health", "/web/", "/tasks", "/docs")
 HOST_UID, VALIDATOR_UID = 1000, 65532
 ABSENT: Final = ("torch", "pytest", "mypy", "nvidia")
@@ -88,7 +87,7 @@ def serve(image: Image, trial: Trial) -> dict[str, Any]:
         if not trial.is_read_only:
             _exec(container, IMPORT)
         fact["stop_s"], fact["exit_status"] = container.stop()
-        _promise(fact["exit_status"] in GOOD_ENDS, f"SIGTERM ends it with {fact['exit_status']}")
+        _promise(fact["exit_status"] == 0, f"SIGTERM ends it with {fact['exit_status']}")
     _promise(fact["healthy_s"] < START_LIMIT_S, f"{trial.name}: {fact['healthy_s']:.0f} s to start")
     return fact
 
@@ -165,7 +164,7 @@ def contents(image: Image) -> dict[str, Any]:
 
 def _shortened(command: str) -> str:
     line = re.sub(r"^/bin/sh -c (#\(nop\) )?|\|\d+ ", "", " ".join(command.split()))
-    return re.sub(r" in [0-9a-f]{64}", "", line).replace("|", "/")[:80]
+    return re.sub(r"(dir|multi|file):[0-9a-f]{64} in ", "", line).replace("|", "/")[:80]
 
 
 def _promise(is_kept: bool, otherwise: str) -> None:
