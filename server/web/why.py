@@ -77,7 +77,7 @@ def build_why(shared: Shared, visit: gr.State, tab: gr.Tab) -> None:
     }
     at = [episode, window, visit]
     choose = partial(_choose, shared)
-    tab.select(partial(_refresh, shared), [episode, visit], episode, **quiet)
+    opened = tab.select(partial(_refresh, shared), [episode, visit], episode, **quiet)
     episode.change(choose, [episode, visit], [told, window, view], **quiet)
     window.input(partial(_scrub, shared), at, view, trigger_mode="always_last", **quiet)
     window.release(partial(_scrub, shared), at, view, trigger_mode="always_last", **quiet)
@@ -89,6 +89,7 @@ def build_why(shared: Shared, visit: gr.State, tab: gr.Tab) -> None:
         partial(_upload, shared),
         [upload, visit],
         [told, episode, window, view, visit],
+        cancels=[opened],  # its answer would come late, and choose what was chosen before
         **quiet,
     )
 
@@ -127,7 +128,10 @@ def _found(shared: Shared, visit: Visit | None, key: str) -> Shown:
 def _refresh(shared: Shared, key: str, visit: Visit | None) -> Any:
     choices = _choices(shared, visit)
     known = [value for _, value in choices]
-    return gr.update(choices=choices, value=key if key in known else known[0])
+    # A value that is told again would undo what is chosen meanwhile.
+    return (
+        gr.update(choices=choices) if key in known else gr.update(choices=choices, value=known[0])
+    )
 
 
 def _choose(shared: Shared, key: str, visit: Visit | None) -> tuple[Any, ...]:
