@@ -136,7 +136,11 @@ def _info(patient: Patient) -> str:
 def _schema(patient: Patient) -> str:
     body = patient.ask("GET", "/schema").json()
     theirs, ours = body["action"]["properties"], ServeAction.model_json_schema()["properties"]
-    differing = [knob for knob in KNOBS if theirs.get(knob) != ours[knob]]
+    # The server's tells where the playground's form begins, too.
+    told = {
+        knob: {k: v for k, v in theirs.get(knob, {}).items() if k != "default"} for knob in KNOBS
+    }
+    differing = [knob for knob in KNOBS if told[knob] != ours[knob]]
     missing = set(ServeObservation.model_fields) - set(body["observation"]["properties"])
     if differing or missing:
         names = ", ".join([*differing, *sorted(missing)])
