@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -76,3 +76,45 @@ def _steps(menu: KnobMenu, knob: str, now: Setting, *, fine: bool) -> Iterator[A
         yield from (depth for depth in wanted if depth in depths)
     else:
         yield from menu.levels(knob)
+
+
+def descend(
+    menu: KnobMenu,
+    starts: Sequence[ServeAction],
+    play: Callable[[Sequence[ServeAction], str], Sequence[float]],
+    *,
+    max_passes: int,
+) -> tuple[dict[ServeAction, float], int]:
+    """The actions that no step along one knob improves, and how many were tried.
+
+    All starts go together, a knob's steps of all of them in one round, so that whoever plays them
+    can share the rounds evenly.
+
+    Args:
+        menu: Which knobs move, and how far.
+        starts: Where to begin.
+        play: Scores of actions, the more the better; the text says what they are tried for.
+        max_passes: Over all knobs, for coarse steps and for fine ones.
+    """
+    known: dict[ServeAction, float] = {}
+
+    def learn(actions: Sequence[ServeAction], label: str) -> None:
+        new = [action for action in dict.fromkeys(actions) if action not in known]
+        if new:
+            known.update(zip(new, play(new, label), strict=True))
+
+    learn(starts, "starts")
+    current = list(starts)
+    for fine in (False, True):
+        for turn in range(max_passes):
+            before = list(current)
+            for knob in filter(menu.moves, KNOBS):
+                steps = [neighbours(menu, action, knob, fine=fine) for action in current]
+                learn([other for group in steps for other in group], f"pass {turn + 1}, {knob}")
+                current = [
+                    max([action, *group], key=known.__getitem__)
+                    for action, group in zip(current, steps, strict=True)
+                ]
+            if current == before:
+                break
+    return {action: known[action] for action in current}, len(known)

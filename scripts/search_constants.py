@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from agents.knob_steps import drawn_actions, neighbours
+from agents.knob_steps import descend, drawn_actions
 from agents.knobs import KnobMenu
 from agents.parallel import add_worker_options, workers_of
 from agents.tuned_files import (
@@ -27,7 +27,7 @@ from agents.tuned_files import (
     VariantConstants,
     constant_for,
 )
-from llmserve_env.models import KNOBS, ServeAction
+from llmserve_env.models import ServeAction
 from llmserve_env.splits import split_seeds
 from llmserve_env.tasks import Catalogue, TaskSpec, shipped_catalogue
 from scripts.search_tools import Crew, score_action, search_tasks
@@ -39,38 +39,6 @@ STARTS: Final = 6
 FINAL_TRAIN_SEEDS: Final = 48
 VALIDATION_SEEDS: Final = 64
 MAX_PASSES: Final = 6
-
-
-def descend(
-    workers: Crew, menu: KnobMenu, starts: Sequence[ServeAction], seeds: tuple[int, ...]
-) -> tuple[dict[ServeAction, float], int]:
-    """The actions that no step along one knob improves, and how many were tried.
-
-    All starts go together, a knob's steps of all of them in one round, so that the workers share
-    the rounds evenly.
-    """
-    known: dict[ServeAction, float] = {}
-
-    def learn(actions: Sequence[ServeAction], label: str) -> None:
-        new = [action for action in dict.fromkeys(actions) if action not in known]
-        scores = workers.scores(score_action, menu.task, seeds, new, label=label)
-        known.update(zip(new, scores, strict=True))
-
-    learn(starts, "starts")
-    current = list(starts)
-    for fine in (False, True):
-        for turn in range(MAX_PASSES):
-            before = list(current)
-            for knob in filter(menu.moves, KNOBS):
-                steps = [neighbours(menu, action, knob, fine=fine) for action in current]
-                learn([other for group in steps for other in group], f"pass {turn + 1}, {knob}")
-                current = [
-                    max([action, *group], key=known.__getitem__)
-                    for action, group in zip(current, steps, strict=True)
-                ]
-            if current == before:
-                break
-    return {action: known[action] for action in current}, len(known)
 
 
 def search(
@@ -100,7 +68,12 @@ def search(
         best = np.argsort(scores)[::-1][: max(int(kept), STARTS)]
         actions = [actions[index] for index in best]
     actions = [*actions, *(start for start in starts if start not in actions)]
-    found, moves = descend(workers, menu, actions, seeds)
+    found, moves = descend(
+        menu,
+        actions,
+        lambda new, label: workers.scores(score_action, task, seeds, new, label=label),
+        max_passes=MAX_PASSES,
+    )
     finalists = list(dict.fromkeys([*found, *starts]))
     seeds = split_seeds("train", FINAL_TRAIN_SEEDS * times_seeds)
     train = workers.scores(score_action, task, seeds, finalists, label="finalists")

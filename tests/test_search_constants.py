@@ -1,8 +1,8 @@
 import pytest
 
-from agents.knob_steps import drawn_actions, neighbours
+from agents.knob_steps import descend, drawn_actions, neighbours
 from agents.knobs import KnobMenu
-from scripts.search_constants import descend, search
+from scripts.search_constants import search
 from scripts.search_tools import score_action
 from tests.builders import action, task
 
@@ -55,7 +55,9 @@ def test_descent_climbs_to_the_top_of_a_hill():
     def height(each):
         return -abs(each.batch_cap - 181) / 100 - abs(each.kv_budget_fraction - 0.4)
 
-    found, tried = descend(HillCrew(height), MENU, [action(batch_cap=16)], (0,))
+    found, tried = descend(
+        MENU, [action(batch_cap=16)], lambda new, _: list(map(height, new)), max_passes=6
+    )
 
     best = max(found, key=found.get)
     assert best.batch_cap == pytest.approx(181, rel=0.1)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from agents.batch import mean_rewards
-from agents.knob_steps import drawn_actions, neighbours
+from agents.knob_steps import descend, drawn_actions
 from agents.knobs import KnobMenu
 from agents.tuned_files import constant_for
-from llmserve_env.models import KNOBS, ServeAction
+from llmserve_env.models import ServeAction
 from llmserve_env.splits import split_seeds
 from llmserve_env.tasks import TaskSpec, shipped_catalogue
 
@@ -58,26 +58,14 @@ def good_constant(task: TaskSpec, known: ServeAction) -> ServeAction:
         known: Is tried too; its knobs must be such as the task offers, or it is left out.
     """
     menu, seeds = KnobMenu(task), split_seeds("train", SEEDS)
-    scores: dict[ServeAction, float] = {}
 
-    def learn(actions: Sequence[ServeAction]) -> None:
-        new = [action for action in dict.fromkeys(actions) if action not in scores]
-        if new:
-            scores.update(zip(new, mean_rewards(task, seeds, new).mean(axis=1), strict=True))
+    def play(actions: Sequence[ServeAction], _: str) -> list[float]:
+        means: list[float] = mean_rewards(task, seeds, actions).mean(axis=1).tolist()
+        return means
 
     fits = known.quantization_tier in menu.tiers
-    learn([task.default_action, *[known] * fits, *drawn_actions(menu, CANDIDATES)])
-    current = sorted(scores, key=lambda action: -scores[action])[:STARTS]
-    for fine in (False, True):
-        for _ in range(MAX_PASSES):
-            before = list(current)
-            for knob in filter(menu.moves, KNOBS):
-                groups = [neighbours(menu, action, knob, fine=fine) for action in current]
-                learn([action for group in groups for action in group])
-                current = [
-                    max([action, *group], key=scores.__getitem__)
-                    for action, group in zip(current, groups, strict=True)
-                ]
-            if current == before:
-                break
-    return max(current, key=scores.__getitem__)
+    drawn = [task.default_action, *[known] * fits, *drawn_actions(menu, CANDIDATES)]
+    scores = dict(zip(drawn, play(drawn, "drawn"), strict=True))
+    starts = sorted(scores, key=lambda action: -scores[action])[:STARTS]
+    found, _ = descend(menu, starts, play, max_passes=MAX_PASSES)
+    return max(found, key=found.__getitem__)
